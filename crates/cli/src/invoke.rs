@@ -1,0 +1,97 @@
+//! `rivulet invoke`: one invocation of one function, with a stream of its own that nobody else sees.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use local::runtime::{LogSink, Outcome};
+use local::stream::{Config, Kinesis};
+use tokio::net::TcpListener;
+
+use crate::End;
+use crate::args::{InvokeArgs, Which};
+use crate::functions::{Surroundings, function, local_access};
+use crate::screen;
+
+const STREAM: &str = "packets";
+
+pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
+    let event = read(&args.event)?;
+    let which = match args.function {
+        Some(which) => which,
+        None => which_function(&args.event, &event)?,
+    };
+    let template = args.functions.template()?;
+    let binary = args.functions.binary(which)?;
+
+    let config = Config::local();
+    let kinesis = Kinesis::new(config.clone());
+    kinesis.create_stream(STREAM, template.shards, template.encrypted)?;
+    let stream = kinesis.stream(STREAM).context("the stream is not there")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the Kinesis API")?;
+    let surroundings = Surroundings {
+        account: config.account,
+        region: config.region,
+        stream_arn: stream.arn().to_owned(),
+        access: local_access(&format!("http://{}", listener.local_addr()?)),
+    };
+    tokio::spawn(kinesis.serve(listener, std::future::pending()));
+
+    // The log goes to standard error, so that the answer alone can be piped on.
+    let log: LogSink = Arc::new(|_, lines| screen::log(lines));
+    let function = function(which, &template, binary, &surroundings, 1, log);
+    let outcome = function.invoke(event.into()).await;
+    function.stop().await;
+    let (answer, end) = match outcome {
+        Outcome::Answer(answer) => (answer, End::Done),
+        Outcome::FunctionError(error) => {
+            screen::note(&format!("the {} failed (FunctionError: Unhandled)", which.binary()));
+            (error, End::Failed)
+        }
+        Outcome::NotInvoked(why) => bail!(why),
+    };
+    println!("{}", String::from_utf8_lossy(&answer));
+    Ok(end)
+}
+
+fn read(path: &Path) -> Result<String> {
+    if path.as_os_str() == "-" {
+        let mut event = String::new();
+        std::io::stdin().read_to_string(&mut event).context("standard input cannot be read")?;
+        return Ok(event);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// The function after which the sample's folder is named, else the one for which the event looks made.
+fn which_function(path: &Path, event: &str) -> Result<Which> {
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    match folder {
+        Some("producer") => return Ok(Which::Producer),
+        Some("consumer") => return Ok(Which::Consumer),
+        _ => {}
+    }
+    let event: serde_json::Value =
+        serde_json::from_str(event).with_context(|| format!("{} is no JSON", path.display()))?;
+    Ok(if event.get("Records").is_some() { Which::Consumer } else { Which::Producer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, event: &str, want: Option<Which>) {
+        assert_eq!(which_function(Path::new(path), event).ok(), want);
+    }
+
+    #[test]
+    fn the_folder_names_the_function_and_else_the_shape_does() {
+        check("events/producer/refused-sqs.json", r#"{"Records":[]}"#, Some(Which::Producer));
+        check("events/consumer/empty.json", "{}", Some(Which::Consumer));
+        check("mine.json", r#"{"Records":[]}"#, Some(Which::Consumer));
+        check("mine.json", r#"{"Messages":[]}"#, Some(Which::Producer));
+        check("mine.json", "no JSON", None);
+    }
+}

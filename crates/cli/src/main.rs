@@ -1,0 +1,7 @@
+//! The `rivulet` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os())
+}

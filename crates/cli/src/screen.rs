@@ -1,0 +1,127 @@
+//! What a person sees. The functions' logs go to standard output, line for line as they wrote them, so that a pipe gets
+//! JSON and nothing else; what the command itself has to say goes to standard error.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+
+use local::gateway::udp::DROPS_ARE_COUNTED;
+use local::tally::Tally;
+
+/// Writes lines of a function's log to standard output; on a terminal summaries step back.
+pub(crate) fn function_log(lines: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    // Standard output may be a pipe whose reader has left: the run goes on.
+    let _ = if out.is_terminal() { out.write_all(dimmed(lines).as_bytes()) } else { out.write_all(lines) };
+    let _ = out.flush();
+}
+
+/// Writes lines of a function's log to standard error.
+pub(crate) fn log(lines: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(lines);
+}
+
+/// Says something in passing.
+pub(crate) fn note(words: &str) {
+    let mark = if std::io::stderr().is_terminal() { "\u{1b}[36mrivulet\u{1b}[0m" } else { "rivulet" };
+    let _ = writeln!(std::io::stderr().lock(), "{mark}: {words}");
+}
+
+/// What listens where, and what to type next.
+pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str) -> String {
+    let (bold, plain) = if std::io::stderr().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    let (host, port) = (udp.ip(), udp.port());
+    format!(
+        "
+  {bold}rivulet is up{plain}
+
+  UDP      {udp}
+  HTTP     http://{http}/
+  stream   {stream}
+
+  Send a packet and see it come out:
+    {bold}printf '\\x01\\x02\\x03\\x04hello' | ncat -u -w1 {host} {port}{plain}
+    {bold}curl --data-binary hello http://{http}/{plain}
+  Ctrl-C stops and counts.
+
+"
+    )
+}
+
+/// Shows a whole screen.
+pub(crate) fn show(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn dimmed(lines: &[u8]) -> String {
+    let mut text = String::with_capacity(lines.len());
+    for line in String::from_utf8_lossy(lines).lines() {
+        let is = |message: &str| line.contains(&format!(r#""message":"{message}""#));
+        let colour = if is("summary") {
+            "2"
+        } else if line.contains(r#""level":"ERROR""#) {
+            "31"
+        } else if line.contains(r#""level":"WARN""#) {
+            "33"
+        } else {
+            "0"
+        };
+        let _ = writeln!(text, "\u{1b}[{colour}m{line}\u{1b}[0m");
+    }
+    text
+}
+
+/// The counts of a run in one line.
+pub(crate) fn counts(tally: &Tally) -> String {
+    let mut line = format!(
+        "received {}, acknowledged {}, logged {}",
+        tally.received.get(),
+        tally.acknowledged.get(),
+        tally.logged.get()
+    );
+    for (name, count) in [
+        ("replies", &tally.replies),
+        ("undelivered", &tally.undelivered),
+        ("abandoned", &tally.abandoned),
+        ("discarded", &tally.discarded),
+        ("trimmed", &tally.trimmed),
+        ("dropped", &tally.dropped),
+    ] {
+        if count.get() > 0 {
+            let _ = write!(line, ", {name} {}", count.get());
+        }
+    }
+    line
+}
+
+/// The last word on every packet of a run.
+pub(crate) fn tally(tally: &Tally, unfinished_packets: u64, unfinished_records: u64) -> String {
+    let dropped = if DROPS_ARE_COUNTED { tally.dropped.get().to_string() } else { "unknown".to_owned() };
+    let rows = [
+        ("received", tally.received.get().to_string(), "packets, by UDP and HTTP"),
+        ("acknowledged", tally.acknowledged.get().to_string(), "of them stored by the stream"),
+        ("undelivered", tally.undelivered.get().to_string(), "named in the producer's log"),
+        (
+            "abandoned",
+            tally.abandoned.get().to_string(),
+            "given to a producer that ended without a word on them",
+        ),
+        ("unfinished", unfinished_packets.to_string(), "never given to a producer"),
+        ("logged", tally.logged.get().to_string(), "records handled by the consumer"),
+        (
+            "not logged",
+            unfinished_records.to_string(),
+            "records in the stream that the consumer had not handled",
+        ),
+        ("discarded", tally.discarded.get().to_string(), "records given up by the mapping"),
+        ("trimmed", tally.trimmed.get().to_string(), "records removed by retention before they were read"),
+        ("replies", tally.replies.get().to_string(), "sent back"),
+        ("dropped", dropped, "datagrams, by the kernel: its buffer was full"),
+    ];
+    let width = rows.iter().map(|(_, count, _)| count.len()).max().unwrap_or(0);
+    let mut text = String::from("\n");
+    for (name, count, meaning) in rows {
+        let _ = writeln!(text, "  {name:<12} {count:>width$}  {meaning}");
+    }
+    text
+}

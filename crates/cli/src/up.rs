@@ -1,0 +1,350 @@
+//! `rivulet up`: gateway, stream, mapping and both functions, from the first socket to the last count.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use local::gateway::{self, Batching};
+use local::mapping::{self, Event, Listener, Rest, Settings, Source};
+use local::runtime::{Function, LogSink};
+use local::stream::{Config, Kinesis, Stream};
+use local::tally::Tally;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::End;
+use crate::args::{UpArgs, Which};
+use crate::functions::{Surroundings, function, local_access};
+use crate::remote::{self, Remote};
+use crate::screen;
+use crate::template::Template;
+
+/// How long what is in flight may take once the input has stopped.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often the counts are shown while they change.
+const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// Where packets and records go that were still on their way at the end.
+const UNFINISHED_FOLDER: &str = ".rivulet";
+
+pub(crate) async fn run(args: UpArgs) -> Result<End> {
+    let template = args.functions.template()?;
+    let producer = args.functions.binary(Which::Producer)?;
+    let consumer = args.functions.binary(Which::Consumer)?;
+    let mut interrupts = Interrupts::new()?;
+    let sockets = Sockets::bind(&args).await?;
+    match &args.endpoint_url {
+        None => {
+            let config = Config {
+                retention: args.retention_age,
+                retention_bytes: args.retention_mib << 20,
+                ..Config::local()
+            };
+            let kinesis = Kinesis::new(config.clone());
+            let shards = args.shards.unwrap_or(template.shards);
+            kinesis.create_stream(&args.stream, shards, template.encrypted)?;
+            let stream = kinesis.stream(&args.stream).context("the stream is not there")?;
+            let endpoint = format!("http://{}", sockets.kinesis_address);
+            let surroundings = Surroundings {
+                account: config.account,
+                region: config.region,
+                stream_arn: stream.arn().to_owned(),
+                access: local_access(&endpoint),
+            };
+            let words = format!("{} ({shards} shards, Kinesis API at {endpoint})", args.stream);
+            let api = Some(kinesis);
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets };
+            run.until(&mut interrupts, Arc::new(stream.clone()), api, Some(stream)).await
+        }
+        Some(endpoint) => {
+            let (remote, surroundings) = remote::connect(endpoint, &args.stream).await?;
+            let Surroundings { account, region, .. } = &surroundings;
+            let words = format!("{} of account {account} in {region}, at {endpoint}", args.stream);
+            screen::note(&format!("every packet goes to the stream {words}"));
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets };
+            run.until::<Remote>(&mut interrupts, Arc::new(remote), None, None).await
+        }
+    }
+}
+
+/// All that listens, bound before anything is started.
+struct Sockets {
+    udp: UdpSocket,
+    udp_address: SocketAddr,
+    http: TcpListener,
+    http_address: SocketAddr,
+    kinesis: TcpListener,
+    kinesis_address: SocketAddr,
+}
+
+impl Sockets {
+    async fn bind(args: &UpArgs) -> Result<Self> {
+        let (udp, http, kinesis) = (args.udp, args.http, args.kinesis);
+        let taken = |what, address, flag| {
+            move || format!("cannot listen on {address} ({what}); choose another with {flag}")
+        };
+        let udp = UdpSocket::bind(udp).await.with_context(taken("UDP", udp, "--udp"))?;
+        let http = TcpListener::bind(http).await.with_context(taken("HTTP", http, "--http"))?;
+        let kinesis =
+            TcpListener::bind(kinesis).await.with_context(taken("the Kinesis API", kinesis, "--kinesis"))?;
+        gateway::udp::prepare(&udp);
+        let (udp_address, http_address) = (udp.local_addr()?, http.local_addr()?);
+        let kinesis_address = kinesis.local_addr()?;
+        Ok(Self { udp, udp_address, http, http_address, kinesis, kinesis_address })
+    }
+}
+
+/// A run, ready to start.
+struct Run<'a> {
+    args: &'a UpArgs,
+    template: Template,
+    producer: PathBuf,
+    consumer: PathBuf,
+    surroundings: Surroundings,
+    /// The stream in words.
+    words: String,
+    sockets: Sockets,
+}
+
+impl Run<'_> {
+    /// Starts everything, waits for Ctrl-C, stops everything. `api` is served, and `local` is the stream behind it.
+    async fn until<S: Source>(
+        self,
+        interrupts: &mut Interrupts,
+        source: Arc<S>,
+        api: Option<Kinesis>,
+        local: Option<Stream>,
+    ) -> Result<End> {
+        for note in &self.template.notes {
+            screen::note(note);
+        }
+        let tally = Arc::new(Tally::default());
+        let shards =
+            source.shards().await.map_err(|why| anyhow::anyhow!(why)).context("the stream's shards")?.len();
+        let (stop_input, input_stopped) = watch::channel(false);
+        let (stop_rest, rest_stopped) = watch::channel(false);
+
+        let producer =
+            self.function(Which::Producer, &self.producer, self.args.producer_concurrency.into(), &tally);
+        let consumer = self.function(Which::Consumer, &self.consumer, shards, &tally);
+        let api = match api {
+            Some(kinesis) => tokio::spawn(kinesis.serve(self.sockets.kinesis, stopped(rest_stopped.clone()))),
+            None => tokio::spawn(async {}),
+        };
+        let handled = Arc::new(local::tally::Count::default());
+        let listener = listener(Arc::clone(&tally), Arc::clone(&handled));
+        let settings = Settings::clone(&self.template.mapping);
+        let mapping =
+            tokio::spawn(mapping::run(source, consumer.clone(), settings, listener, rest_stopped.clone()));
+        let batching = Batching { count: self.args.batch_count as usize, window: self.args.batch_window };
+        let udp = tokio::spawn(gateway::udp::run(
+            self.sockets.udp,
+            batching,
+            producer.clone(),
+            Arc::clone(&tally),
+            input_stopped.clone(),
+            GRACE,
+        ));
+        let http = gateway::http::run(
+            self.sockets.http,
+            producer.clone(),
+            Arc::clone(&tally),
+            stopped(input_stopped.clone()),
+        );
+        let http = tokio::spawn(http);
+        screen::show(&screen::welcome(&self.sockets.udp_address, &self.sockets.http_address, &self.words));
+        let counts = tokio::spawn(show_counts(Arc::clone(&tally)));
+
+        interrupts.next().await;
+        screen::note(
+            "stopping: no more input; what is under way has two seconds (Ctrl-C again ends at once)",
+        );
+        let _ = stop_input.send(true);
+        let finish =
+            finish(Ending { udp, http, mapping, api, stop_rest, local, handled, producer, consumer });
+        let unfinished = tokio::select! {
+            unfinished = finish => unfinished,
+            () = interrupts.next() => return Ok(End::Interrupted),
+        };
+        counts.abort();
+        let (packets, records) = (unfinished.packets(), unfinished.records.len() as u64);
+        screen::show(&screen::tally(&tally, packets, records));
+        if packets + records > 0 {
+            let file = unfinished.write().context("what was unfinished could not be written to a file")?;
+            screen::note(&format!("what was unfinished is in {}", file.display()));
+        }
+        Ok(End::Done)
+    }
+
+    fn function(
+        &self,
+        which: Which,
+        binary: &std::path::Path,
+        concurrency: usize,
+        tally: &Arc<Tally>,
+    ) -> Function {
+        let tally = Arc::clone(tally);
+        let log: LogSink = Arc::new(move |_, lines| {
+            screen::function_log(lines);
+            match which {
+                Which::Producer => tally.read_producer_log(lines),
+                Which::Consumer => tally.read_consumer_log(lines),
+            }
+        });
+        function(which, &self.template, binary.to_owned(), &self.surroundings, concurrency, log)
+    }
+}
+
+/// What has to come to its end.
+struct Ending {
+    udp: JoinHandle<Vec<Bytes>>,
+    http: JoinHandle<()>,
+    mapping: JoinHandle<Vec<Rest>>,
+    api: JoinHandle<()>,
+    stop_rest: watch::Sender<bool>,
+    local: Option<Stream>,
+    handled: Arc<local::tally::Count>,
+    producer: Function,
+    consumer: Function,
+}
+
+/// Lets what is in flight come to its end within the grace, then ends the rest.
+async fn finish(ending: Ending) -> Unfinished {
+    let deadline = Instant::now() + GRACE;
+    // Each of the two keeps to the grace by itself.
+    let batches = ending.udp.await.unwrap_or_default();
+    let _ = ending.http.await;
+    if let Some(stream) = &ending.local {
+        let all_handled = async {
+            while ending.handled.get() < stream.counts().appended {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline, all_handled).await;
+    }
+    let _ = ending.stop_rest.send(true);
+    let rests = ending.mapping.await.unwrap_or_default();
+    ending.producer.stop().await;
+    ending.consumer.stop().await;
+    let _ = ending.api.await;
+    let mut records = Vec::new();
+    for rest in rests {
+        records.extend(rest.records);
+        // What a remote stream still holds stays there.
+        let Some(stream) = &ending.local else { continue };
+        let mut next = rest.next;
+        while let Some(from) = next {
+            let Ok(read) = stream.read(&rest.shard, &from, 10_000, usize::MAX) else { break };
+            next = read.next.filter(|_| !read.records.is_empty());
+            records.extend(read.records);
+        }
+    }
+    Unfinished { batches, records }
+}
+
+/// What was still on its way at the end.
+struct Unfinished {
+    /// Gateway events that no producer was given.
+    batches: Vec<Bytes>,
+    /// Records that the consumer had not handled.
+    records: Vec<local::stream::Record>,
+}
+
+impl Unfinished {
+    fn packets(&self) -> u64 {
+        let messages = |event: &Bytes| {
+            let event: serde_json::Value = serde_json::from_slice(event).unwrap_or_default();
+            event["Messages"].as_array().map_or(0, |messages| messages.len() as u64)
+        };
+        self.batches.iter().map(messages).sum()
+    }
+
+    /// Writes a line for each event and each record; the events can be invoked again as they are.
+    fn write(&self) -> Result<PathBuf> {
+        std::fs::create_dir_all(UNFINISHED_FOLDER).context(UNFINISHED_FOLDER)?;
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
+        let path = PathBuf::from(UNFINISHED_FOLDER).join(format!("unfinished-{now}.jsonl"));
+        let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+        let mut file = std::io::BufWriter::new(file);
+        for event in &self.batches {
+            file.write_all(event)?;
+            file.write_all(b"\n")?;
+        }
+        for record in &self.records {
+            let line = serde_json::json!({
+                "SequenceNumber": record.sequence_number.to_string(),
+                "PartitionKey": &*record.partition_key,
+                "Data": BASE64_STANDARD.encode(&record.data),
+            });
+            writeln!(file, "{line}")?;
+        }
+        file.flush()?;
+        Ok(path)
+    }
+}
+
+/// Counts what the mapping tells of, and passes on what a person should know.
+fn listener(tally: Arc<Tally>, handled: Arc<local::tally::Count>) -> Listener {
+    Arc::new(move |event| match event {
+        Event::Handled(records) => handled.add(records),
+        Event::Discarded(records, why) => {
+            handled.add(records);
+            tally.discarded.add(records);
+            screen::note(&format!("{records} records were discarded: {why}"));
+        }
+        Event::Trimmed(records) => {
+            handled.add(records);
+            tally.trimmed.add(records);
+            screen::note(&format!(
+                "{records} records were removed by retention before the consumer had read them"
+            ));
+        }
+        Event::Trouble(why) => screen::note(&why),
+    })
+}
+
+async fn show_counts(tally: Arc<Tally>) {
+    let mut shown = screen::counts(&tally);
+    loop {
+        tokio::time::sleep(COUNTS_EVERY).await;
+        let now = screen::counts(&tally);
+        if now != shown {
+            screen::note(&now);
+            shown = now;
+        }
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Ctrl-C, and the signal by which other programs ask for the same.
+struct Interrupts {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

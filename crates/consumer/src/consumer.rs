@@ -1,0 +1,208 @@
+//! One batch after the other: which records are handled, what is written, what is answered.
+
+use std::any::Any;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use function::event;
+use function::lines::Lines;
+use function::log::Level;
+use function::metrics::Metric;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::line::{self, Decoded, Kind};
+use crate::record::is_of_kinesis;
+use crate::{Answer, Error, Record, Settings, Undecodable};
+
+/// The function, and the memory that it uses again from one invocation to the next.
+#[derive(Debug)]
+pub struct Consumer {
+    settings: Settings,
+    lines: Lines,
+    data: Vec<u8>,
+    payload: Vec<u8>,
+    cold_start: bool,
+}
+
+/// What an invocation is told beside its event.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation<'a> {
+    /// The function's name, under which its metrics are kept.
+    pub function_name: &'a str,
+    /// The invocation's id, for the summary line.
+    pub request_id: &'a str,
+    /// The moment at which it began, for the lines' timestamp and the records' age.
+    pub now: Timestamp,
+    /// How long after that moment records may still be taken up.
+    pub work_time: Duration,
+}
+
+impl Consumer {
+    /// A consumer whose lines below `level` are left out.
+    pub fn new(settings: Settings, level: Level) -> Self {
+        Self { settings, lines: Lines::new(level), data: Vec::new(), payload: Vec::new(), cold_start: true }
+    }
+
+    /// Handles the records of one event in their order and writes all lines to `out` with one write. `elapsed`
+    /// tells the time since the invocation began; it is asked before each record but the first.
+    ///
+    /// # Errors
+    /// When the event is not one of Kinesis, and when the first record not handled cannot be reported. Then the
+    /// whole batch has to come again.
+    pub fn handle(
+        &mut self,
+        event: &str,
+        invocation: &Invocation<'_>,
+        elapsed: impl Fn() -> Duration,
+        out: &mut impl Write,
+    ) -> Result<Answer, Error> {
+        let records = records(event)?;
+        let now = invocation.now;
+        self.lines.begin(now, invocation.request_id);
+        let late = || elapsed() >= invocation.work_time;
+        let tally = each(&records, now, &mut self.lines, late, |record, lines| {
+            let data = record.data(&mut self.data)?;
+            let kind = Decoded { record, data, now }.log(lines, &self.settings, &mut self.payload);
+            Ok((kind, data.len()))
+        });
+        self.summarize(invocation, &records, &tally, elapsed());
+        let handled = match self.lines.write_to(out) {
+            Ok(()) => tally.handled(),
+            Err(why) => {
+                tracing::error!(
+                    records = records.len(),
+                    "the log could not be written, no record is handled: {why}"
+                );
+                0
+            }
+        };
+        answer(&records, handled)
+    }
+
+    fn summarize(
+        &mut self,
+        invocation: &Invocation<'_>,
+        records: &[&RawValue],
+        tally: &Tally,
+        took: Duration,
+    ) {
+        #[derive(Serialize)]
+        struct Shard<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            shard: Option<&'a str>,
+        }
+        let first = records.first().map(|raw| Record::parse(raw.get()));
+        let cold_start = std::mem::take(&mut self.cold_start);
+        let metrics = [
+            Metric::count("Records", records.len()),
+            Metric::count("Packets", tally.packets),
+            Metric::count("NotPackets", tally.not_packets),
+            Metric::count("Undecodable", tally.undecodable),
+            Metric::count("Reported", records.len() - tally.handled()),
+            Metric::bytes("Bytes", tally.bytes),
+            Metric::milliseconds("MaxAge", tally.max_age),
+            Metric::milliseconds("Milliseconds", u64::try_from(took.as_millis()).ok()),
+            Metric::count("ColdStart", usize::from(cold_start)),
+        ];
+        let shard = Shard { shard: first.as_ref().and_then(|record| record.shard.as_deref()) };
+        self.lines.summary(invocation.function_name, &metrics, &shard);
+    }
+}
+
+/// The entries of the event's `Records`, none of them looked into.
+fn records(event: &str) -> Result<Vec<&RawValue>, Error> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow, rename = "Records")]
+        records: Vec<&'a RawValue>,
+    }
+    let refused = |found| Err(Error::UnexpectedEvent { found });
+    let Ok(Event { records }) = serde_json::from_str(event) else {
+        return refused(event::top_level_keys(event));
+    };
+    match records.first() {
+        // The first record decides it, unless it is odd.
+        Some(first) if !records.iter().any(|raw| is_of_kinesis(raw.get())) => {
+            refused(format!("Records of which the first is {}", event::top_level_keys(first.get())))
+        }
+        _ => Ok(records),
+    }
+}
+
+/// Handles each record, until it gets late, and counts. A panic in handling one is that record's affair: its
+/// half-written lines are taken back and it is logged whole. `handle` gives what the record turned out to be and
+/// the bytes of its data.
+fn each(
+    records: &[&RawValue],
+    now: Timestamp,
+    lines: &mut Lines,
+    late: impl Fn() -> bool,
+    mut handle: impl FnMut(&Record<'_>, &mut Lines) -> Result<(Kind, usize), Undecodable>,
+) -> Tally {
+    let mut tally = Tally::default();
+    for raw in records {
+        if tally.handled() > 0 && late() {
+            break;
+        }
+        let record = Record::parse(raw.get());
+        let mark = lines.mark();
+        match catch_unwind(AssertUnwindSafe(|| handle(&record, lines))) {
+            Ok(Ok((kind, bytes))) => tally.decoded(kind, bytes),
+            Ok(Err(why)) => {
+                line::undecodable(lines, &record, raw.get(), &why);
+                tally.undecodable += 1;
+            }
+            Err(panic) => {
+                lines.rewind(mark);
+                line::undecodable(lines, &record, raw.get(), &format_args!("panicked: {}", text_of(&*panic)));
+                tally.undecodable += 1;
+            }
+        }
+        tally.max_age = tally.max_age.max(record.age(now));
+    }
+    tally
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref().map(String::as_str)).unwrap_or("no text")
+}
+
+fn answer(records: &[&RawValue], handled: usize) -> Result<Answer, Error> {
+    let Some(raw) = records.get(handled) else { return Ok(Answer::Done) };
+    match Record::parse(raw.get()).sequence_number {
+        // An empty identifier would fail the batch without saying why.
+        Some(number) if !number.is_empty() => Ok(Answer::From(number.into_owned())),
+        _ => Err(Error::Unreportable { index: handled, records: records.len() }),
+    }
+}
+
+/// What became of the records handled so far.
+#[derive(Debug, Default)]
+struct Tally {
+    packets: usize,
+    not_packets: usize,
+    undecodable: usize,
+    bytes: usize,
+    max_age: Option<u64>,
+}
+
+impl Tally {
+    fn decoded(&mut self, kind: Kind, bytes: usize) {
+        match kind {
+            Kind::Packet => self.packets += 1,
+            Kind::NotPacket => self.not_packets += 1,
+        }
+        self.bytes += bytes;
+    }
+
+    fn handled(&self) -> usize {
+        self.packets + self.not_packets + self.undecodable
+    }
+}
+
+#[cfg(test)]
+mod tests;

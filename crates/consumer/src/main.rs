@@ -1,0 +1,30 @@
+//! The consumer function: settings, log, run.
+
+use std::process::ExitCode;
+
+use consumer::{Consumer, Settings};
+use function::log::Log;
+use function::settings::Reader;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut reader =
+        Reader::new(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+    let log = Log::read(&mut reader);
+    log.start();
+    let settings = Settings::read(&mut reader);
+    let settings = match reader.finish(settings) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            tracing::error!("the settings are mistaken\n{mistakes}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match consumer::run(Consumer::new(settings, log.level)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the Lambda runtime ended: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

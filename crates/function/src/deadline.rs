@@ -1,0 +1,59 @@
+//! When writing must end, so that an invocation still gets to answer.
+//!
+//! Lambda kills a function at its deadline, and what was in flight then belongs to nobody. So work stops a
+//! margin before it: what the margin pays for is naming what was not done (a queue, the log) and the answer.
+
+use std::time::{Duration, SystemTime};
+
+/// The margin kept before the deadline, when there is time for it.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// The share of the time left that the margin may take at most, as a divisor: a third, so that a function with
+/// a short timeout (Lambda's own default is 3 s) still works for most of it.
+const MARGIN_SHARE: u32 = 3;
+
+/// How long work may go on, from `now`, in an invocation that is killed at `deadline`.
+///
+/// Zero once the deadline has passed.
+pub fn work_time(deadline: SystemTime, now: SystemTime) -> Duration {
+    let left = deadline.duration_since(now).unwrap_or(Duration::ZERO);
+    left - margin(left)
+}
+
+/// The margin to keep of the time left: [`MARGIN`], or a third of the time left when that is less (below 6 s).
+pub fn margin(left: Duration) -> Duration {
+    MARGIN.min(left / MARGIN_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(left_ms: u64, want_ms: u64) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000);
+        let deadline = now + Duration::from_millis(left_ms);
+        assert_eq!(work_time(deadline, now), Duration::from_millis(want_ms));
+    }
+
+    #[test]
+    fn two_seconds_are_kept_when_there_are_six_or_more() {
+        check(900_000, 898_000);
+        check(20_000, 18_000);
+        check(6_000, 4_000);
+    }
+
+    #[test]
+    fn a_third_is_kept_when_there_is_less() {
+        check(5_997, 3_998);
+        check(3_000, 2_000);
+        check(3, 2);
+        check(0, 0);
+    }
+
+    #[test]
+    fn nothing_is_left_after_the_deadline() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+        assert_eq!(work_time(SystemTime::UNIX_EPOCH, now), Duration::ZERO);
+    }
+}

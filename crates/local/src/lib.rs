@@ -1,0 +1,22 @@
+//! The local cloud: what surrounds the two functions in AWS, on one machine, with the failure behaviour of the service.
+//!
+//! - [`stream`]: Kinesis Data Streams, in memory, behind its own HTTP API
+//! - [`runtime`]: Lambda's Runtime API, and the processes that speak it
+//! - [`mapping`]: the event source mapping between a stream and a function
+//! - [`gateway`]: UDP and HTTP in front of a function
+//! - [`tally`]: the counts of a run
+//!
+//! The parts know the formats that go between them and nothing of the functions' insides; everything listens on the
+//! address that it is given and nowhere else.
+
+pub mod stream;
+
+pub mod runtime;
+
+pub mod mapping;
+
+pub mod gateway;
+
+pub mod tally;
+
+mod http;

@@ -1,0 +1,228 @@
+//! One process of a function, with a Runtime API of its own.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::api::{Desk, Job};
+use super::{FunctionConfig, INIT_LIMIT, LogSink, Outcome, error_object, seconds};
+use crate::http;
+
+pub(super) struct Environment {
+    config: FunctionConfig,
+    log: LogSink,
+    process: Child,
+    jobs: mpsc::Sender<Job>,
+    desk: Arc<Desk>,
+    server: JoinHandle<()>,
+    pumps: Vec<JoinHandle<()>>,
+    initialised: bool,
+}
+
+/// The environment is gone.
+pub(super) enum Ended {
+    /// It ended before it took the event: another one may take it.
+    BeforeTheInvocation,
+    /// It ended, and the invocation with it.
+    With(Outcome),
+}
+
+impl Environment {
+    /// Starts the process; an error says what could not be started and why.
+    pub(super) async fn start(config: &FunctionConfig, log: LogSink) -> Result<Self, String> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await;
+        let listener = listener.map_err(|error| format!("no port for the Runtime API: {error}"))?;
+        let address =
+            listener.local_addr().map_err(|error| format!("no port for the Runtime API: {error}"))?;
+        let mut process = Command::new(&config.binary)
+            .env_clear()
+            .envs(lambda_variables(config, &address.to_string()))
+            .envs(config.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C in the terminal is for `rivulet up`, which ends its functions when their work is done.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{} cannot be started: {error}", config.binary.display()))?;
+        let pumps = [
+            process
+                .stdout
+                .take()
+                .map(|output| tokio::spawn(pump(output, config.name.clone(), Arc::clone(&log)))),
+            process
+                .stderr
+                .take()
+                .map(|output| tokio::spawn(pump(output, config.name.clone(), Arc::clone(&log)))),
+        ];
+        let (jobs, waiting) = mpsc::channel(1);
+        let desk = Desk::new(waiting);
+        let handler = {
+            let desk = Arc::clone(&desk);
+            move |request, _| Arc::clone(&desk).handle(request)
+        };
+        let server = tokio::spawn(http::serve(listener, handler, std::future::pending()));
+        let pumps = pumps.into_iter().flatten().collect();
+        Ok(Self { config: config.clone(), log, process, jobs, desk, server, pumps, initialised: false })
+    }
+
+    /// Gives it one event and waits for what becomes of it.
+    pub(super) async fn invoke(&mut self, event: &Bytes) -> Result<Outcome, Ended> {
+        if !self.initialised {
+            self.initialise().await?;
+            self.initialised = true;
+        }
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let (taken, mut was_taken) = oneshot::channel();
+        let (outcome, mut answer) = oneshot::channel();
+        let job = Job {
+            request_id: request_id.clone(),
+            arn: self.config.arn(),
+            event: event.clone(),
+            timeout: self.config.timeout,
+            taken,
+            outcome,
+        };
+        if self.jobs.send(job).await.is_err() {
+            return Err(Ended::BeforeTheInvocation);
+        }
+        tokio::select! {
+            _ = &mut was_taken => {}
+            _ = self.process.wait() => {
+                self.drain().await;
+                return Err(Ended::BeforeTheInvocation);
+            }
+        }
+        tokio::select! {
+            biased;
+            outcome = &mut answer => match outcome {
+                Ok(outcome) => Ok(outcome),
+                Err(_) => Err(self.fail("Runtime.ExitError", format!("RequestId: {request_id} Error: the runtime went away"))),
+            },
+            status = self.process.wait() => {
+                self.drain().await;
+                // An answer that was handed in just before the end counts.
+                if let Ok(outcome) = answer.try_recv() {
+                    return Err(Ended::With(outcome));
+                }
+                let how = how_it_ended(status);
+                Err(self.fail("Runtime.ExitError", format!("RequestId: {request_id} Error: Runtime exited with error: {how}")))
+            }
+            () = tokio::time::sleep(self.config.timeout) => {
+                self.kill().await;
+                let after = self.config.timeout.as_secs_f64();
+                Err(self.fail("Sandbox.Timedout", format!("RequestId: {request_id} Error: Task timed out after {after:.2} seconds")))
+            }
+        }
+    }
+
+    /// Ends the process; what it has written is passed on first.
+    pub(super) async fn end(mut self) {
+        self.kill().await;
+    }
+
+    async fn initialise(&mut self) -> Result<(), Ended> {
+        let started = Instant::now();
+        tokio::select! {
+            () = self.desk.ready.notified() => Ok(()),
+            status = self.process.wait() => {
+                self.drain().await;
+                let said = self.desk.init_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let how = format!("the function did not start: {}", how_it_ended(status));
+                let ended = self.fail("Runtime.ExitError", how);
+                Err(said.map_or(ended, |said| Ended::With(Outcome::FunctionError(said))))
+            }
+            () = tokio::time::sleep(INIT_LIMIT) => {
+                self.kill().await;
+                Err(self.fail("Sandbox.Timedout", format!("the function had not started after {}", seconds(started))))
+            }
+        }
+    }
+
+    /// Says in the function's log, as Lambda does, what became of the environment.
+    fn fail(&self, error_type: &str, message: String) -> Ended {
+        let time = jiff::Timestamp::now();
+        let line = serde_json::json!({
+            "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform", "errorType": error_type,
+            "message": message,
+        });
+        (self.log)(&self.config.name, format!("{line}\n").as_bytes());
+        Ended::With(Outcome::FunctionError(error_object(error_type, &message)))
+    }
+
+    async fn kill(&mut self) {
+        // It may have ended by itself; both calls then do nothing.
+        let _ = self.process.start_kill();
+        let _ = self.process.wait().await;
+        self.drain().await;
+    }
+
+    /// Waits until all that the process wrote was passed on.
+    async fn drain(&mut self) {
+        for pump in self.pumps.drain(..) {
+            let _ = pump.await;
+        }
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// What Lambda itself puts into a function's environment ("Defined runtime environment variables").
+fn lambda_variables(config: &FunctionConfig, runtime_api: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_LAMBDA_RUNTIME_API", runtime_api.into()),
+        ("AWS_LAMBDA_FUNCTION_NAME", config.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", config.memory_mib.to_string()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".into()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", config.name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/[$LATEST]{}", uuid::Uuid::new_v4().simple())),
+        ("AWS_REGION", config.region.clone()),
+        ("AWS_DEFAULT_REGION", config.region.clone()),
+        ("_HANDLER", "bootstrap".into()),
+        ("LAMBDA_TASK_ROOT", "/var/task".into()),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime".into()),
+        ("LANG", "en_US.UTF-8".into()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
+        ("TZ", ":UTC".into()),
+    ]
+}
+
+fn how_it_ended(status: std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Passes on what the process writes, whole lines at a time. A last line without an end gets one.
+async fn pump(mut output: impl AsyncRead + Unpin, name: String, log: LogSink) {
+    let mut buffer = Vec::with_capacity(64 * 1024);
+    loop {
+        buffer.reserve(64 * 1024);
+        match output.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        if let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') {
+            log(&name, &buffer[..=end]);
+            buffer.drain(..=end);
+        }
+    }
+    if !buffer.is_empty() {
+        buffer.push(b'\n');
+        log(&name, &buffer);
+    }
+}

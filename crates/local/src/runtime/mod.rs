@@ -1,0 +1,158 @@
+//! Lambda's Runtime API and the environments behind it: the real binaries, started as processes, given one invocation
+//! at a time, ended when they take too long.
+//!
+//! As in Lambda, a function has as many environments as it has invocations at once, up to its concurrency; an
+//! environment is kept for the next invocation, one that crashed or was ended is replaced by the next.
+
+mod api;
+mod environment;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use environment::{Ended, Environment};
+
+/// Most bytes of a synchronous invocation's event, and of its answer (Lambda quotas: 6 MB each).
+pub const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// Longest initialisation of an environment (Lambda: "the Init phase is limited to 10 seconds").
+pub const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Takes whole lines of what a function writes to its standard output and error; the first argument is its name.
+pub type LogSink = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
+
+/// What a function is and what surrounds it.
+#[derive(Clone, Debug)]
+pub struct FunctionConfig {
+    /// Its name in `AWS_LAMBDA_FUNCTION_NAME`.
+    pub name: String,
+    /// The executable that Lambda would find as `bootstrap`.
+    pub binary: PathBuf,
+    /// Its variables, besides those that Lambda sets. It sees no others.
+    pub environment: Vec<(String, String)>,
+    /// After this time an invocation is ended with its process.
+    pub timeout: Duration,
+    /// What `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` says; not enforced.
+    pub memory_mib: u32,
+    /// Most environments at once; further invocations wait their turn.
+    pub concurrency: usize,
+    /// Account in its ARN.
+    pub account: String,
+    /// Region in its ARN and in `AWS_REGION`.
+    pub region: String,
+}
+
+impl FunctionConfig {
+    /// The function's ARN.
+    pub fn arn(&self) -> String {
+        format!("arn:aws:lambda:{}:{}:function:{}", self.region, self.account, self.name)
+    }
+}
+
+/// A function that can be invoked. A handle: clones are the same function.
+#[derive(Clone)]
+pub struct Function {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: FunctionConfig,
+    log: LogSink,
+    turn: Semaphore,
+    idle: Mutex<Vec<Environment>>,
+    cold_starts: AtomicU64,
+}
+
+/// How an invocation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function's answer, as it gave it.
+    Answer(Bytes),
+    /// What Lambda reports with `FunctionError: Unhandled`: a JSON object with `errorType` and `errorMessage`. The
+    /// function returned an error, took too long, crashed or did not start.
+    FunctionError(Bytes),
+    /// The event was never given to the function; the text says why.
+    NotInvoked(String),
+}
+
+impl Function {
+    /// Nothing is started before the first invocation.
+    pub fn new(config: FunctionConfig, log: LogSink) -> Self {
+        let turn = Semaphore::new(config.concurrency.max(1));
+        let (idle, cold_starts) = (Mutex::default(), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts }) }
+    }
+
+    /// What it was made of.
+    pub fn config(&self) -> &FunctionConfig {
+        &self.inner.config
+    }
+
+    /// Environments started so far.
+    pub fn cold_starts(&self) -> u64 {
+        self.inner.cold_starts.load(Ordering::Relaxed)
+    }
+
+    /// Invokes it synchronously, when an environment is free; invocations are served in the order in which they came.
+    pub async fn invoke(&self, event: Bytes) -> Outcome {
+        if event.len() > PAYLOAD_BYTES {
+            let (given, limit) = (event.len(), PAYLOAD_BYTES);
+            return Outcome::NotInvoked(format!("the event has {given} bytes, Lambda takes at most {limit}"));
+        }
+        let Ok(_turn) = self.inner.turn.acquire().await else {
+            return Outcome::NotInvoked("the function was stopped".into());
+        };
+        loop {
+            let idle = self.idle().pop();
+            let mut environment = match idle {
+                Some(environment) => environment,
+                None => match self.start().await {
+                    Ok(environment) => environment,
+                    Err(error) => return Outcome::NotInvoked(error),
+                },
+            };
+            match environment.invoke(&event).await {
+                Ok(outcome) => {
+                    self.idle().push(environment);
+                    return outcome;
+                }
+                Err(Ended::BeforeTheInvocation) => {}
+                Err(Ended::With(outcome)) => return outcome,
+            }
+        }
+    }
+
+    /// Ends its processes and takes no more invocations. Those under way end with the futures that wait for them.
+    pub async fn stop(&self) {
+        self.inner.turn.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for environment in idle {
+            environment.end().await;
+        }
+    }
+
+    async fn start(&self) -> Result<Environment, String> {
+        self.inner.cold_starts.fetch_add(1, Ordering::Relaxed);
+        Environment::start(&self.inner.config, Arc::clone(&self.inner.log)).await
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error object that Lambda answers with.
+fn error_object(error_type: &str, message: &str) -> Bytes {
+    json!({ "errorType": error_type, "errorMessage": message }).to_string().into()
+}
+
+/// How long something took, for the words of a report.
+fn seconds(since: Instant) -> String {
+    format!("{:.2} seconds", since.elapsed().as_secs_f64())
+}

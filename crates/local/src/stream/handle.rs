@@ -1,0 +1,293 @@
+//! [`Kinesis`] and [`Stream`]: what the rest of the process holds. Here are the locks and the clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::contents::{Contents, Counts, Entry, EntryResult, NoRead, Retention, Settings};
+use super::error::{ApiError, ErrorCode};
+use super::id::ShardId;
+use super::limits::MAX_GET_BYTES;
+use super::shard::{Foreign, Position, Read, Shard};
+
+/// What a local Kinesis is to be.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The account in ARNs and messages, 12 digits.
+    pub account: String,
+    /// The region in ARNs.
+    pub region: String,
+    /// How long records are kept; `None` is each stream's own retention period.
+    pub retention: Option<Duration>,
+    /// How much memory each stream may fill with records, in bytes; the oldest go first.
+    pub retention_bytes: u64,
+}
+
+impl Config {
+    /// Account 000000000000 in us-east-1, retention as each stream says, and 256 MiB for each stream.
+    pub fn local() -> Self {
+        Self {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            retention: None,
+            retention_bytes: 256 << 20,
+        }
+    }
+}
+
+/// The streams of one account in one region. A clone is the same Kinesis.
+#[derive(Debug, Clone)]
+pub struct Kinesis(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    config: Config,
+    streams: RwLock<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    by_name: BTreeMap<String, Stream>,
+    last_made_s: u64,
+}
+
+/// One stream. A clone is the same stream.
+#[derive(Debug, Clone)]
+pub struct Stream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    arn: String,
+    account: String,
+    made_ms: u64,
+    contents: Mutex<Contents>,
+    version: watch::Sender<u64>,
+}
+
+impl Kinesis {
+    /// A Kinesis without streams.
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(Account { config, streams: RwLock::default() }))
+    }
+
+    /// Makes a provisioned stream of equal shards, ready at once.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name or a number of shards that cannot be, `ResourceInUse` if there is one of
+    /// that name.
+    pub fn create_stream(&self, name: &str, shards: u32, encrypted: bool) -> Result<(), ApiError> {
+        super::api::check_new_stream(name, shards)?;
+        self.create(name, shards, Settings::new(false, encrypted), now_ms())
+    }
+
+    /// The stream of that name.
+    pub fn stream(&self, name: &str) -> Option<Stream> {
+        self.streams(|streams| streams.get(name).cloned())
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(super) fn streams<T>(&self, read: impl FnOnce(&BTreeMap<String, Stream>) -> T) -> T {
+        read(&self.0.streams.read().unwrap_or_else(PoisonError::into_inner).by_name)
+    }
+
+    pub(super) fn create(
+        &self,
+        name: &str,
+        shards: u32,
+        settings: Settings,
+        now: u64,
+    ) -> Result<(), ApiError> {
+        let config = self.config();
+        let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
+        if streams.by_name.contains_key(name) {
+            let message = format!("Stream {name} under account {} already exists.", config.account);
+            return Err(ApiError::new(ErrorCode::ResourceInUse, message));
+        }
+        // A second of its own for each stream: no number of a deleted stream is one of its successor's.
+        let made_s = (now / 1000).max(streams.last_made_s + 1);
+        streams.last_made_s = made_s;
+        let retention = Retention { age: config.retention, bytes: config.retention_bytes };
+        let inner = Inner {
+            name: name.into(),
+            arn: format!("arn:aws:kinesis:{}:{}:stream/{name}", config.region, config.account),
+            account: config.account.clone(),
+            made_ms: now,
+            contents: Mutex::new(Contents::new(shards, settings, retention, now, made_s)),
+            version: watch::Sender::new(0),
+        };
+        streams.by_name.insert(name.into(), Stream(Arc::new(inner)));
+        Ok(())
+    }
+
+    /// Removes the stream. Whoever waits for it wakes, and finds it gone.
+    pub(super) fn delete(&self, stream: &Stream) {
+        let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have been quicker, and made a new stream of that name since.
+        if streams.by_name.get(stream.name()).is_some_and(|named| Arc::ptr_eq(&named.0, &stream.0)) {
+            streams.by_name.remove(stream.name());
+        }
+        drop(streams);
+        stream.contents().delete();
+        stream.bump();
+    }
+}
+
+impl Stream {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its Amazon Resource Name.
+    pub fn arn(&self) -> &str {
+        &self.0.arn
+    }
+
+    /// Its shards, by id.
+    pub fn shards(&self) -> Vec<Shard> {
+        self.contents().shards().map(|log| log.about.clone()).collect()
+    }
+
+    /// What it holds and what has passed through it.
+    pub fn counts(&self) -> Counts {
+        let mut contents = self.contents();
+        contents.trim(now_ms());
+        contents.counts()
+    }
+
+    /// Stores the entries in their order, under one lock, and answers for each. For tests and for whoever
+    /// is in this process: the limits of the API are not checked.
+    ///
+    /// # Errors
+    /// `ResourceNotFound` if the stream has been deleted; then nothing is stored.
+    pub fn put(&self, entries: Vec<Entry>) -> Result<Vec<EntryResult>, ApiError> {
+        self.put_if(entries, now_ms(), |_, _| Ok(())).map(|put| put.results)
+    }
+
+    /// Reads a shard from a position: at most `max_records`, at least one if there is any, and no more than
+    /// `max_bytes` of data and keys after the first.
+    ///
+    /// # Errors
+    /// `ResourceNotFound` for a stream that has been deleted or a shard that is not there,
+    /// `InvalidArgument` for a sequence number of another shard.
+    pub fn read(
+        &self,
+        shard: &ShardId,
+        from: &Position,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Read, ApiError> {
+        self.read_at(*shard, from, max_records.max(1), max_bytes, now_ms())
+    }
+
+    /// Counts the changes of this stream: goes up whenever records were stored, and when it is deleted.
+    pub fn version(&self) -> u64 {
+        *self.0.version.borrow()
+    }
+
+    /// Resolves with the version of the stream as soon as that is above `seen`. A reader takes the version,
+    /// reads, and waits with the version that it took: then nothing comes unnoticed.
+    pub async fn changed(&self, seen: u64) -> u64 {
+        let mut version = self.0.version.subscribe();
+        // The sender is in `self`: it cannot close while we wait.
+        version.wait_for(|now| *now > seen).await.map_or(seen, |now| *now)
+    }
+
+    pub(super) fn made_ms(&self) -> u64 {
+        self.0.made_ms
+    }
+
+    pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.0.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Stream::put`] where `admit` may turn single entries away, as [`Contents::put`].
+    pub(super) fn put_if(
+        &self,
+        entries: Vec<Entry>,
+        now_ms: u64,
+        admit: impl FnMut(ShardId, &Entry) -> Result<(), ApiError>,
+    ) -> Result<Put, ApiError> {
+        let put = {
+            let mut contents = self.living()?;
+            let encrypted = contents.settings.key_id.is_some();
+            Put { results: contents.put(entries, now_ms, admit), encrypted }
+        };
+        self.bump();
+        Ok(put)
+    }
+
+    pub(super) fn read_at(
+        &self,
+        shard: ShardId,
+        from: &Position,
+        max_records: usize,
+        max_bytes: usize,
+        now_ms: u64,
+    ) -> Result<Read, ApiError> {
+        let max_bytes = max_bytes.min(MAX_GET_BYTES);
+        let read = self.living()?.read(shard, from, max_records, max_bytes, now_ms);
+        read.map_err(|why| self.no_read(shard, from, &why))
+    }
+
+    /// The same position as one that stays when records come and go.
+    pub(super) fn fix(&self, shard: ShardId, from: &Position, now_ms: u64) -> Result<Position, ApiError> {
+        let fixed = self.living()?.fix(shard, from, now_ms);
+        fixed.map_err(|why| self.no_read(shard, from, &why))
+    }
+
+    /// The contents, unless the stream was deleted while its caller held the handle.
+    fn living(&self) -> Result<MutexGuard<'_, Contents>, ApiError> {
+        let contents = self.contents();
+        if contents.deleted { Err(not_found(&self.0.name, &self.0.account)) } else { Ok(contents) }
+    }
+
+    fn bump(&self) {
+        self.0.version.send_modify(|version| *version += 1);
+    }
+
+    fn no_read(&self, shard: ShardId, from: &Position, why: &NoRead) -> ApiError {
+        let Inner { name, account, .. } = &*self.0;
+        let number = match from {
+            Position::At(number) | Position::After(number) => number.to_string(),
+            Position::TrimHorizon | Position::Latest | Position::AtTimestamp(_) => String::new(),
+        };
+        match why {
+            NoRead::NoSuchShard => ApiError::new(
+                ErrorCode::ResourceNotFound,
+                format!("Shard {shard} in stream {name} under account {account} does not exist"),
+            ),
+            NoRead::Foreign(Foreign::OtherShard(other)) => ApiError::argument(format!(
+                "Invalid StartingSequenceNumber. It encodes {other}, while it was used in a call to a shard with {shard}"
+            )),
+            NoRead::Foreign(Foreign::OtherStream) => ApiError::argument(format!(
+                "StartingSequenceNumber {number} used on shard {shard} in stream {name} under account {account} \
+                 is invalid because it did not come from this stream."
+            )),
+        }
+    }
+}
+
+/// What became of a put.
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) results: Vec<EntryResult>,
+    pub(super) encrypted: bool,
+}
+
+pub(super) fn not_found(stream: &str, account: &str) -> ApiError {
+    let message = format!("Stream {stream} under account {account} not found.");
+    ApiError::new(ErrorCode::ResourceNotFound, message)
+}
+
+/// The time of this machine, in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

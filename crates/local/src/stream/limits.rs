@@ -1,0 +1,85 @@
+//! The limits and defaults of Kinesis Data Streams, each with where it comes from.
+//!
+//! "API" is the Kinesis API reference
+//! (<https://docs.aws.amazon.com/kinesis/latest/APIReference/>), "quotas" the developer guide's page
+//! (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>), "ours" a bound that
+//! only this local stream has.
+
+/// Records in one `PutRecords` (API: PutRecords, Records).
+pub const MAX_PUT_RECORDS: usize = 500;
+
+/// Bytes in one `PutRecords`, data and partition keys together (API: PutRecords).
+pub const MAX_PUT_BYTES: usize = 10 * 1024 * 1024;
+
+/// Bytes of one record's data that any stream can be set to take (API: PutRecord, Data).
+pub const MAX_DATA_BYTES: usize = 10 * 1024 * 1024;
+
+/// Characters in a partition key; at least 1 (API: PutRecord, PartitionKey).
+pub const MAX_KEY_CHARS: usize = 256;
+
+/// Largest record of a stream that asks for nothing else, in KiB, data and partition key together
+/// (API: CreateStream, MaxRecordSizeInKiB).
+pub const DEFAULT_RECORD_KIB: i64 = 1024;
+
+/// Largest `MaxRecordSizeInKiB` (API: CreateStream); the smallest is [`DEFAULT_RECORD_KIB`].
+pub const MAX_RECORD_KIB: i64 = 10 * 1024;
+
+/// Records in one `GetRecords` (API: GetRecords, Limit).
+pub const MAX_GET_RECORDS: i64 = 10_000;
+
+/// Bytes in one `GetRecords` answer before encoding (API: GetRecords).
+pub const MAX_GET_BYTES: usize = 10 * 1024 * 1024;
+
+/// How long a shard iterator lives, in milliseconds (API: GetShardIterator).
+pub const ITERATOR_LIFE_MS: u64 = 5 * 60 * 1000;
+
+/// How long a `NextToken` lives, in milliseconds (API: ListShards, NextToken).
+pub const TOKEN_LIFE_MS: u64 = 300 * 1000;
+
+/// Characters in a stream name or a shard id (API: StreamName, ShardId).
+pub const MAX_NAME_CHARS: usize = 128;
+
+/// Characters in a stream's ARN (API: StreamARN).
+pub const MAX_ARN_CHARS: usize = 2048;
+
+/// Largest value that the `Limit` and `MaxResults` members take (API: ListStreams, DescribeStream, ListShards).
+pub const MAX_LIMIT: i64 = 10_000;
+
+/// Streams in a page of `ListStreams` and shards in a page of `DescribeStream`: the default, and the most
+/// that is returned whatever was asked (API: ListStreams, DescribeStream, Limit).
+pub const PAGE: usize = 100;
+
+/// Shards in a page of `ListShards`, likewise (API: ListShards, MaxResults).
+pub const SHARD_PAGE: usize = 1000;
+
+/// Shards of one account, here of one stream (quotas: 20,000 in the large regions).
+pub const MAX_SHARDS: i64 = 20_000;
+
+/// Shards that an on-demand stream starts with (developer guide, "Choose the right mode").
+pub const ON_DEMAND_SHARDS: u32 = 4;
+
+/// Shortest and default retention, in hours (API: DecreaseStreamRetentionPeriod).
+pub const MIN_RETENTION_HOURS: i64 = 24;
+
+/// Longest retention, in hours: 365 days (API: IncreaseStreamRetentionPeriod).
+pub const MAX_RETENTION_HOURS: i64 = 8760;
+
+/// Tags of one stream (API: AddTagsToStream, "up to 50 tags").
+pub const MAX_TAGS: usize = 50;
+
+/// Characters in a tag key, at least 1 (API: Tag).
+pub const MAX_TAG_KEY_CHARS: usize = 128;
+
+/// Characters in a tag value (API: Tag).
+pub const MAX_TAG_VALUE_CHARS: usize = 256;
+
+/// The key that a stream encrypted without one of its own uses (API: StartStreamEncryption, KeyId).
+pub const DEFAULT_KEY: &str = "alias/aws/kinesis";
+
+/// Bytes of an HTTP body (ours). A full `PutRecords` is 14 MiB in base64; the rest is room for keys written
+/// with JSON escapes.
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a stored record costs beside its data and key (ours): without it, records of one byte would count
+/// for a hundredth of the memory that they take.
+pub const RECORD_OVERHEAD: u64 = 160;

@@ -1,0 +1,229 @@
+//! What an event is, told by its shape alone.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use function::event::{kind, top_level_keys};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::answer::Error;
+
+/// The packets of an event, and who wants to hear of them.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    /// The entries of `Messages`, or the one packet: raw JSON values, not yet known to be packets.
+    pub(crate) entries: Vec<Cow<'a, str>>,
+    pub(crate) caller: Caller,
+}
+
+/// In whose words to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The gateway, and everyone who speaks as it does: `Replies`, and `Undelivered` if there are any.
+    Gateway,
+    /// Whoever gave one bare packet: `Replies` and `Records`.
+    Direct,
+    /// An HTTP gateway: the same in a response with a status.
+    Http(Envelope),
+}
+
+/// The shapes of HTTP responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Envelope {
+    /// API Gateway's REST and HTTP APIs, and function URLs.
+    Api,
+    /// An Application Load Balancer; the flag says that it sends and wants lists of values in its headers.
+    LoadBalancer { lists: bool },
+}
+
+/// An HTTP request that is answered without writing anything.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) envelope: Envelope,
+    pub(crate) status: u16,
+    pub(crate) message: String,
+}
+
+/// What an event asks for.
+#[derive(Debug)]
+pub(crate) enum Request<'a> {
+    Write(Input<'a>),
+    Refuse(Refusal),
+}
+
+/// Methods that carry packets.
+pub(crate) const METHODS: &str = "POST, PUT";
+
+/// Reads an event. `tag` makes a tag for a packet that comes by HTTP.
+///
+/// # Errors
+/// An event of no known shape: it may be meant for another function, and must not be taken for handled.
+pub(crate) fn read<'a>(
+    event: &'a str,
+    now: Timestamp,
+    tag: impl FnOnce() -> String,
+) -> Result<Request<'a>, Error> {
+    let unexpected = || Error::UnexpectedEvent { found: top_level_keys(event) };
+    let members = Members::read(event).ok_or_else(unexpected)?;
+    if let Some(messages) = members.get("Messages") {
+        let entries =
+            list(messages).ok_or_else(|| Error::MessagesNotAList { found: kind(messages).into() })?;
+        return Ok(Request::Write(Input { entries, caller: Caller::Gateway }));
+    }
+    if let Some(request) =
+        members.get("requestContext").and_then(|context| HttpRequest::read(&members, context))
+    {
+        return Ok(request.into_input(now, tag));
+    }
+    let caller = match members.get("Data") {
+        Some(_) => Caller::Direct,
+        None if members.0.is_empty() => Caller::Gateway,
+        None => return Err(unexpected()),
+    };
+    let entries = members.get("Data").map(|_| Cow::Borrowed(event.trim())).into_iter().collect();
+    Ok(Request::Write(Input { entries, caller }))
+}
+
+/// The entries of a JSON list; null counts as an empty one.
+fn list(json: &str) -> Option<Vec<Cow<'_, str>>> {
+    let entries: Option<Vec<&RawValue>> = serde_json::from_str(json).ok()?;
+    Some(entries.unwrap_or_default().into_iter().map(|entry| Cow::Borrowed(entry.get())).collect())
+}
+
+/// The members of a JSON object, raw, in order. Of two with one name the last counts.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn read(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    /// A member of the given type; none if it is absent or of another one.
+    fn parse<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.get(name)?).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What matters of an HTTP event, whichever of the four shapes it has: API Gateway's REST API (payload format 1.0), its
+/// HTTP API and function URLs (2.0), and load balancers.
+struct HttpRequest {
+    envelope: Envelope,
+    method: String,
+    source: String,
+    domain: String,
+    port: u16,
+    /// The decoded body, or what is wrong with it.
+    body: Result<Vec<u8>, String>,
+}
+
+impl HttpRequest {
+    /// The event's HTTP request, if its context is that of one.
+    fn read(event: &Members<'_>, context: &str) -> Option<Self> {
+        let context: serde_json::Value = serde_json::from_str(context).ok()?;
+        let headers: serde_json::Value = event.parse("headers").unwrap_or_default();
+        let lists: serde_json::Value = event.parse("multiValueHeaders").unwrap_or_default();
+        let header = |name: &str| {
+            let of = |headers: &serde_json::Value| {
+                let headers = headers.as_object()?;
+                let value = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1;
+                value.as_str().or_else(|| value.as_array()?.last()?.as_str()).map(str::to_owned)
+            };
+            of(&headers).or_else(|| of(&lists))
+        };
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let method = text(&context["http"]["method"]).or_else(|| event.parse("httpMethod"))?;
+        let envelope = if context.get("elb").is_some() {
+            Envelope::LoadBalancer { lists: headers.is_null() && !lists.is_null() }
+        } else {
+            Envelope::Api
+        };
+        // A load balancer appends whom it saw; what stands before that is the caller's own word.
+        let forwarded =
+            || header("x-forwarded-for").and_then(|list| Some(list.rsplit(',').next()?.trim().to_owned()));
+        let source = text(&context["http"]["sourceIp"])
+            .or_else(|| text(&context["identity"]["sourceIp"]))
+            .or_else(forwarded)
+            .unwrap_or_default();
+        let domain = text(&context["domainName"]).or_else(|| header("host")).unwrap_or_default();
+        let port = header("x-forwarded-port").and_then(|port| port.parse().ok()).unwrap_or(443);
+        Some(Self { envelope, method, source, domain, port, body: body(event) })
+    }
+
+    fn into_input<'a>(self, now: Timestamp, tag: impl FnOnce() -> String) -> Request<'a> {
+        let envelope = self.envelope;
+        let refuse = |status, message| Request::Refuse(Refusal { envelope, status, message });
+        if !METHODS.split(", ").any(|method| method == self.method) {
+            return refuse(405, format!("the method is {}, expected one of {METHODS}", self.method));
+        }
+        let body = match &self.body {
+            Ok(body) => body,
+            Err(message) => return refuse(400, message.clone()),
+        };
+        let caller = Caller::Http(envelope);
+        let batch = str::from_utf8(body).ok().and_then(Members::read);
+        let messages = batch.and_then(|batch| list(batch.get("Messages")?));
+        if let Some(messages) = messages {
+            let entries = messages.into_iter().map(|entry| Cow::Owned(entry.into_owned())).collect();
+            return Request::Write(Input { entries, caller });
+        }
+        let packet = json!({
+            "Tag": tag(),
+            "Remote": { "IpAddress": self.source, "Port": 0 }, // no HTTP event tells the caller's port
+            "Local": { "Domain": self.domain, "Port": self.port, "Protocol": "http" },
+            "ReceivedAt": format!("{now:.7}"),
+            "Formatter": "base64",
+            "Data": BASE64_STANDARD.encode(body),
+        });
+        Request::Write(Input { entries: vec![Cow::Owned(packet.to_string())], caller })
+    }
+}
+
+/// The decoded body of an HTTP event; an absent one is empty.
+fn body(event: &Members<'_>) -> Result<Vec<u8>, String> {
+    let Some(json) = event.get("body") else { return Ok(Vec::new()) };
+    let text: Option<Cow<'_, str>> = serde_json::from_str::<Option<Name<'_>>>(json)
+        .map_err(|_| format!("the body is {}, expected text", kind(json)))?
+        .map(|Name(text)| text);
+    let text = text.unwrap_or_default();
+    if event.parse("isBase64Encoded") == Some(true) {
+        let wrong = |error| format!("the body is not the base64 that the request says: {error}");
+        return BASE64_STANDARD.decode(&*text).map_err(wrong);
+    }
+    Ok(text.into_owned().into_bytes())
+}

@@ -1,0 +1,39 @@
+//! Under Lambda: the clock, the deadline and standard output are those of the process.
+
+use std::io;
+use std::time::SystemTime;
+
+use function::deadline;
+use jiff::Timestamp;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use writer::PutRecords;
+
+use crate::{Answer, Error, Invocation, Producer};
+
+/// Takes one invocation after the other from the Lambda Runtime API until the process is ended.
+///
+/// # Errors
+/// When the Runtime API cannot be spoken to.
+///
+/// # Panics
+/// Without the variables that Lambda sets for every function.
+pub async fn run<S: PutRecords>(producer: Producer<S>) -> Result<(), lambda_runtime::Error> {
+    let producer = &producer;
+    lambda_runtime::run(service_fn(async move |event| invoke(producer, event).await)).await
+}
+
+async fn invoke<S: PutRecords>(
+    producer: &Producer<S>,
+    event: LambdaEvent<Box<RawValue>>,
+) -> Result<Answer, Error> {
+    let now = SystemTime::now();
+    let context = &event.context;
+    let invocation = Invocation {
+        function_name: &context.env_config.function_name,
+        request_id: &context.request_id,
+        now: Timestamp::try_from(now).unwrap_or_default(),
+        work_time: deadline::work_time(context.deadline(), now),
+    };
+    producer.handle(event.payload.get(), &invocation, &mut io::stdout()).await
+}

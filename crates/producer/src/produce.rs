@@ -1,0 +1,277 @@
+//! Packets to records, and back to an account of every packet.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use function::lines::Lines;
+use function::log::Level;
+use function::metrics::Metric;
+use jiff::Timestamp;
+use packet::{KeyOutcome, NotAPacket, Packet, PayloadError, Replies, random_key};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use writer::{Class, PutRecords, Record, Report};
+
+use crate::answer::{Answer, Cause, Error, Fate, Undelivered};
+use crate::input::{self, Caller, Request};
+use crate::settings::Settings;
+
+/// The producer: its settings, the stream it writes to, and the level of its log.
+#[derive(Debug)]
+pub struct Producer<S> {
+    settings: Settings,
+    stream: S,
+    level: Level,
+    warm: AtomicBool,
+}
+
+/// What surrounds one invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    /// The function's name, for its metrics.
+    pub function_name: &'a str,
+    /// The invocation's id.
+    pub request_id: &'a str,
+    /// The time at its start.
+    pub now: Timestamp,
+    /// How long writing may take.
+    pub work_time: Duration,
+}
+
+/// A packet on its way: what it was, and under which key it goes.
+struct Entry<'a> {
+    raw: &'a str,
+    packet: Result<Packet<'a>, NotAPacket>,
+}
+
+/// What was noticed while keys were made.
+#[derive(Debug, Default)]
+struct Keys {
+    random: usize,
+    cut: usize,
+    undecodable: usize,
+}
+
+impl<S: PutRecords> Producer<S> {
+    /// A producer that has not been invoked.
+    pub fn new(settings: Settings, stream: S, level: Level) -> Self {
+        Self { settings, stream, level, warm: AtomicBool::new(false) }
+    }
+
+    /// One invocation: reads the event, writes its packets, accounts for each, and writes the log to `out` with one
+    /// write.
+    ///
+    /// # Errors
+    /// An event that is none of ours, or packets undelivered that the caller should give again.
+    pub async fn handle(
+        &self,
+        event: &str,
+        invocation: &Invocation<'_>,
+        out: &mut impl Write,
+    ) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let input = match input::read(event, invocation.now, || random_key(fastrand::u128(..)))? {
+            Request::Write(input) => input,
+            Request::Refuse(refusal) => return Ok(Answer::refusal(&refusal)),
+        };
+        let entries: Vec<_> =
+            input.entries.iter().map(|raw| Entry { raw, packet: Packet::parse(raw) }).collect();
+        let mut keys = Keys::default();
+        // Positions in `entries` of what can be written, beside the records themselves.
+        let mut positions = Vec::with_capacity(entries.len());
+        let mut records = Vec::with_capacity(entries.len());
+        let mut scratch = Vec::new();
+        for (position, entry) in entries.iter().enumerate() {
+            if let Ok(packet) = &entry.packet {
+                let partition_key = self.partition_key(packet, &mut scratch, &mut keys);
+                records.push(Record { partition_key, data: packet.raw().as_bytes() });
+                positions.push(position);
+            }
+        }
+        let until = started + invocation.work_time;
+        let report = writer::put(&self.stream, &records, self.settings.record_bytes, until).await;
+        let effort = report.effort;
+        let fates = fates(&entries, &positions, report);
+
+        let mut lines = Lines::new(self.level);
+        lines.begin(invocation.now, invocation.request_id);
+        let mut partition_keys = vec![None; entries.len()];
+        for (&position, record) in positions.iter().zip(&records) {
+            partition_keys[position] = Some(record.partition_key.as_str());
+        }
+        let mut undelivered = 0;
+        for ((entry, fate), partition_key) in entries.iter().zip(&fates).zip(partition_keys) {
+            if let Fate::Undelivered(why) = fate {
+                undelivered += 1;
+                log_undelivered(&mut lines, entry, partition_key, why);
+            }
+        }
+        let replies = self.replies(&entries, &fates, &mut scratch);
+        lines.summary(
+            invocation.function_name,
+            &[
+                Metric::count("Packets", entries.len()),
+                Metric::count("Acknowledged", entries.len() - undelivered),
+                Metric::count("Undelivered", undelivered),
+                Metric::bytes("Bytes", entries.iter().map(|entry| entry.raw.len()).sum()),
+                Metric::count("Replies", replies.len()),
+                Metric::count("RandomKeys", keys.random),
+                Metric::count("CutKeys", keys.cut),
+                Metric::count("UndecodablePayloads", keys.undecodable),
+                Metric::count("Requests", whole(effort.requests)),
+                Metric::count("Retries", whole(effort.retries)),
+                Metric::count("Throttled", whole(effort.throttled)),
+                Metric::count("PossibleDuplicates", whole(effort.possible_duplicates)),
+                Metric::milliseconds("Milliseconds", u64::try_from(started.elapsed().as_millis()).ok()),
+                Metric::count("ColdStart", usize::from(!self.warm.swap(true, Ordering::Relaxed))),
+            ],
+            &NoMore {},
+        );
+        let logged = lines.write_to(out);
+        self.end(input.caller, &entries, fates, replies, logged.is_ok())
+    }
+
+    /// The partition key of a packet, and a note of what is odd about it.
+    fn partition_key(&self, packet: &Packet<'_>, scratch: &mut Vec<u8>, keys: &mut Keys) -> String {
+        let Some(expression) = &self.settings.key else { return random_key(fastrand::u128(..)) };
+        let payload: Option<Result<&[u8], PayloadError>> =
+            expression.reads_payload().then(|| packet.payload(scratch));
+        keys.undecodable += usize::from(matches!(payload, Some(Err(_))));
+        let payload = payload.and_then(Result::ok);
+        let mut key = String::new();
+        match expression.key(self.settings.key_formatter, packet, payload, &mut key) {
+            KeyOutcome::Given { cut } => {
+                keys.cut += usize::from(cut);
+                key
+            }
+            KeyOutcome::NoValue | KeyOutcome::Empty | KeyOutcome::Undecodable => {
+                keys.random += 1;
+                random_key(fastrand::u128(..))
+            }
+        }
+    }
+
+    /// The replies to acknowledged packets; one that cannot be made or sent is left out.
+    fn replies(&self, entries: &[Entry<'_>], fates: &[Fate], scratch: &mut Vec<u8>) -> Replies {
+        let mut replies = Replies::default();
+        let Some(expression) = &self.settings.reply else { return replies };
+        let mut reply = Vec::new();
+        for (entry, fate) in entries.iter().zip(fates) {
+            let (Ok(packet), Fate::Acknowledged { .. }) = (&entry.packet, fate) else { continue };
+            let Ok(format) = packet.format() else { continue };
+            let Ok(payload) = packet.payload(scratch) else { continue };
+            if let Some(bytes) = expression.bytes(payload, &mut reply) {
+                // A packet without a tag, or in a format that cannot be written, gets none.
+                let _ = replies.push(packet.tag(), format, bytes);
+            }
+        }
+        replies
+    }
+
+    /// The answer; or a failure, where it makes the caller give the packets again and would cost no one a reply.
+    fn end(
+        &self,
+        caller: Caller,
+        entries: &[Entry<'_>],
+        fates: Vec<Fate>,
+        replies: Replies,
+        logged: bool,
+    ) -> Result<Answer, Error> {
+        let lost: Vec<_> = fates.iter().filter_map(Fate::undelivered).collect();
+        let mendable = lost.iter().any(|why| why.cause.can_be_mended_by_time());
+        let answers_count = matches!(caller, Caller::Http(_)) || self.settings.reply.is_some();
+        // Where even the log failed, failing is all that is left to say that packets are undelivered.
+        if let Some(first) = lost.first().filter(|_| !logged || (mendable && !answers_count)) {
+            let first = format!("{}: {}", first.code, first.message);
+            return Err(Error::UndeliveredPackets { undelivered: lost.len(), given: fates.len(), first });
+        }
+        let packets: Vec<_> = entries.iter().map(Entry::tag).zip(fates).collect();
+        Ok(Answer::new(caller, &replies.into_json(), &packets))
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn tag(&self) -> Option<&'a RawValue> {
+        self.packet.as_ref().ok()?.tag()
+    }
+}
+
+impl Fate {
+    fn undelivered(&self) -> Option<&Undelivered> {
+        match self {
+            Self::Acknowledged { .. } => None,
+            Self::Undelivered(why) => Some(why),
+        }
+    }
+}
+
+/// The fate of every entry: what the writer reports of those that were written, and of the others that they are none.
+fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate> {
+    let mut fates: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let message = match &entry.packet {
+                Ok(_) => "the writer gave no account of the packet".to_owned(),
+                Err(why) => why.to_string(),
+            };
+            let (code, cause) = ("NotAPacket".to_owned(), Cause::Hopeless);
+            Fate::Undelivered(Undelivered { code, message, attempts: 0, may_be_stored: false, cause })
+        })
+        .collect();
+    for record in report.acknowledged {
+        let (shard_id, sequence_number) = (record.shard_id, record.sequence_number);
+        fates[positions[record.record]] = Fate::Acknowledged { shard_id, sequence_number };
+    }
+    for record in report.undelivered {
+        fates[positions[record.record]] = Fate::Undelivered(Undelivered {
+            code: record.reason.code.clone(),
+            message: record.reason.message.clone(),
+            attempts: record.attempts,
+            may_be_stored: record.may_be_stored,
+            cause: match record.reason.class {
+                Class::TooLarge => Cause::TooLarge,
+                Class::Refused => Cause::Hopeless,
+                Class::Fatal => Cause::Fatal,
+                Class::Throttled | Class::Failed | Class::TimedOut | Class::Broken => Cause::Passing,
+            },
+        });
+    }
+    fates
+}
+
+fn log_undelivered(lines: &mut Lines, entry: &Entry<'_>, partition_key: Option<&str>, why: &Undelivered) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition_key: Option<&'a str>,
+        code: &'a str,
+        reason: &'a str,
+        attempts: u32,
+        may_be_stored: bool,
+    }
+    let fields = Fields {
+        // A tag longer than any gateway's would be repeated on every part of a long entry; the packet holds it anyway.
+        tag: entry.tag().filter(|tag| tag.get().len() <= 256),
+        partition_key,
+        code: &why.code,
+        reason: &why.message,
+        attempts: why.attempts,
+        may_be_stored: why.may_be_stored,
+    };
+    lines.whole(Level::Error, "undelivered", &fields, entry.raw.as_bytes());
+}
+
+/// A summary without members besides its metrics.
+#[derive(Serialize)]
+struct NoMore {}
+
+fn whole(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

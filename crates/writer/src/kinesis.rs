@@ -1,0 +1,142 @@
+//! The real stream: `PutRecords` through the AWS SDK, with its retries off.
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::http::HttpResponse;
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::put_records::PutRecordsError;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+
+use crate::{Answer, Class, Failure, PutRecords, Record, Stored, classify};
+
+/// Which stream: by name, by ARN, or by both where they must agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamId {
+    /// Such as `packets`, in the account and region of the credentials.
+    pub name: Option<String>,
+    /// Such as `arn:aws:kinesis:eu-west-1:123456789012:stream/packets`; what AWS recommends to give.
+    pub arn: Option<String>,
+}
+
+impl StreamId {
+    /// A stream known by its name alone.
+    pub fn named(name: &str) -> Self {
+        Self { name: Some(name.into()), arn: None }
+    }
+}
+
+/// A stream in Amazon Kinesis, or in whatever speaks its API at the endpoint that the SDK was told of.
+#[derive(Clone, Debug)]
+pub struct Kinesis {
+    client: Client,
+    stream: StreamId,
+}
+
+impl Kinesis {
+    /// Reads credentials, region and endpoint as every AWS SDK does (`AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, …).
+    /// No connection is made yet.
+    pub async fn connect(stream: StreamId) -> Self {
+        Self::with_config(&aws_config::defaults(BehaviorVersion::latest()).load().await, stream)
+    }
+
+    /// The same with an SDK configuration that the caller has made.
+    pub fn with_config(config: &SdkConfig, stream: StreamId) -> Self {
+        let config = aws_sdk_kinesis::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            // The writer times every attempt itself; a second judge of slow streams would only add a second error.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self { client: Client::from_conf(config), stream }
+    }
+}
+
+impl PutRecords for Kinesis {
+    async fn put_records(&self, entries: &[&Record<'_>]) -> Answer {
+        let entries = entries.iter().map(|record| entry(record)).collect::<Result<Vec<_>, _>>()?;
+        let sent = self
+            .client
+            .put_records()
+            .set_stream_name(self.stream.name.clone())
+            .set_stream_arn(self.stream.arn.clone())
+            .set_records(Some(entries))
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(output.records.into_iter().map(result).collect()),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+fn entry(record: &Record<'_>) -> Result<PutRecordsRequestEntry, Failure> {
+    PutRecordsRequestEntry::builder()
+        .partition_key(&record.partition_key)
+        .data(Blob::new(record.data))
+        .build()
+        .map_err(|error| Failure {
+            class: Class::Refused,
+            code: "InvalidRequest".into(),
+            message: error.to_string(),
+            may_be_stored: false,
+        })
+}
+
+fn result(entry: PutRecordsResultEntry) -> Result<Stored, Failure> {
+    match (entry.error_code, entry.shard_id, entry.sequence_number) {
+        (None, Some(shard_id), Some(sequence_number)) => Ok(Stored { shard_id, sequence_number }),
+        (Some(code), ..) => Err(Failure {
+            class: classify(&code, 0),
+            message: entry.error_message.unwrap_or_default(),
+            code,
+            may_be_stored: false,
+        }),
+        (None, ..) => Err(Failure {
+            class: Class::Failed,
+            code: "NoSequenceNumber".into(),
+            message: "the result of the entry held neither an error code nor shard and sequence number"
+                .into(),
+            may_be_stored: true,
+        }),
+    }
+}
+
+fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
+    let words = || DisplayErrorContext(error).to_string();
+    match error {
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
+            let code = context.err().code().unwrap_or_default();
+            let class = classify(code, status);
+            Failure {
+                class,
+                code: if code.is_empty() { format!("Http{status}") } else { code.into() },
+                message: context.err().message().map_or_else(words, Into::into),
+                may_be_stored: matches!(class, Class::Failed | Class::TimedOut),
+            }
+        }
+        // An answer came and could not be read, so the request may have been carried out.
+        SdkError::ResponseError(_) => broken(words(), true),
+        SdkError::TimeoutError(_) => {
+            Failure { class: Class::TimedOut, code: "TimedOut".into(), message: words(), may_be_stored: true }
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+            broken(words(), !was_never_connected(error))
+        }
+        // Credentials that cannot be had, a configuration that makes no request: nothing was sent.
+        _ => Failure { class: Class::Fatal, code: "NotSent".into(), message: words(), may_be_stored: false },
+    }
+}
+
+fn broken(message: String, may_be_stored: bool) -> Failure {
+    Failure { class: Class::Broken, code: "ConnectionBroken".into(), message, may_be_stored }
+}
+
+/// A connection that was refused or could not be made carried no request.
+fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,43 @@
+//! The only crate that knows `PutRecords`: it takes records and a time to end, and says of every record whether
+//! Kinesis acknowledged it or why it is undelivered.
+//!
+//! Deciding is apart from doing. [`Put`] is a state machine without I/O, clock or hidden randomness: it is given
+//! answers and times and says what to do next. [`put`] is the loop that does it, and [`Kinesis`] the real stream
+//! behind the one-method seam [`PutRecords`].
+//!
+//! ```no_run
+//! # async fn example() {
+//! use std::time::{Duration, Instant};
+//! let stream = writer::Kinesis::connect(writer::StreamId::named("packets")).await;
+//! let records = [writer::Record { partition_key: "01020304".into(), data: b"{\"Data\":\"\"}" }];
+//! let until = Instant::now() + Duration::from_secs(18);
+//! let report = writer::put(&stream, &records, writer::DEFAULT_RECORD_BYTES, until).await;
+//! assert_eq!(report.acknowledged.len() + report.undelivered.len(), records.len());
+//! # }
+//! ```
+//!
+//! # Modules
+//! - `record`: what is written, and the limits of the service
+//! - `failure`: what can go wrong, sorted by what to do about it
+//! - `put`: the state machine
+//! - `report`: what became of every record
+//! - `drive`: the loop around the state machine
+//! - `kinesis`: the AWS SDK behind the seam
+
+mod record;
+pub use record::{DEFAULT_RECORD_BYTES, LARGEST_RECORD_BYTES, REQUEST_BYTES, REQUEST_ENTRIES, Record};
+
+mod failure;
+pub use failure::{Class, Failure, classify};
+
+mod report;
+pub use report::{Acknowledged, Effort, Report, Undelivered};
+
+mod put;
+pub use put::{ATTEMPT, Answer, IN_FLIGHT, Put, Request, SHORTEST_ATTEMPT, Step, Stored};
+
+mod drive;
+pub use drive::{PutRecords, put};
+
+mod kinesis;
+pub use kinesis::{Kinesis, StreamId};
