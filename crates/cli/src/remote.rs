@@ -122,10 +122,10 @@ impl Source for Remote {
             })?;
             let records = got.records.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
             let at = records.last().map_or(from, |record| Position::After(record.sequence_number));
-            let next = got.next_shard_iterator.map(|next| {
+            let next = got.next_shard_iterator;
+            if let Some(next) = &next {
                 self.kept().insert(shard, (at, next.clone()));
-                next
-            });
+            }
             let behind = got.millis_behind_latest.unwrap_or_default();
             match next {
                 Some(next) if records.is_empty() => {

@@ -173,20 +173,45 @@ pub fn printable(bytes: &[u8]) -> Option<&str> {
     text.chars().all(shown).then_some(text)
 }
 
-/// Bytes as a member of a line: `text` where they are [`printable`], else `base64` (standard alphabet, padded).
+/// The bytes of a line's `ascii` member at most: enough to recognise a payload, little beside its base64.
+const PREVIEW_BYTES: usize = 64;
+
+/// Bytes as members of a line: `text` where they are [`printable`], else `base64` (standard alphabet, padded) and,
+/// for the eye, `ascii`: their beginning, with a dot for every byte that is no printable ASCII.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Contents<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<Base64<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ascii: Option<Preview<'a>>,
 }
 
 impl<'a> Contents<'a> {
-    /// The member for `bytes`.
+    /// The members for `bytes`.
     pub fn of(bytes: &'a [u8]) -> Self {
-        let text = printable(bytes);
-        Self { text, base64: text.is_none().then_some(Base64(bytes)) }
+        match printable(bytes) {
+            Some(text) => Self { text: Some(text), base64: None, ascii: None },
+            None => Self { text: None, base64: Some(Base64(bytes)), ascii: Some(Preview(bytes)) },
+        }
+    }
+}
+
+/// The beginning of some bytes, as hex dumps show it.
+#[derive(Debug, Clone, Copy)]
+struct Preview<'a>(&'a [u8]);
+
+impl Serialize for Preview<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut shown = [b'.'; PREVIEW_BYTES];
+        let length = self.0.len().min(PREVIEW_BYTES);
+        for (shown, byte) in shown.iter_mut().zip(self.0) {
+            if matches!(byte, b' '..=b'~') {
+                *shown = *byte;
+            }
+        }
+        serializer.serialize_str(std::str::from_utf8(&shown[..length]).unwrap_or_default())
     }
 }
 

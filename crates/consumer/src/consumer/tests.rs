@@ -116,7 +116,7 @@ fn a_packet_is_one_line() {
     check_data(packet, "INFO", "packet", want);
     let packet =
         br#"{"Tag":7,"Remote":{"IpAddress":"2001:db8::1","Port":5},"Formatter":"hex","Data":"00FF"}"#;
-    let want = json!({"remote": "[2001:db8::1]:5", "tag": "7", "size": 2, "base64": "AP8="});
+    let want = json!({"remote": "[2001:db8::1]:5", "tag": "7", "size": 2, "base64": "AP8=", "ascii": ".."});
     check_data(packet, "INFO", "packet", want);
     check_data(br#"{"Data":""}"#, "INFO", "packet", json!({"size": 0, "text": ""}));
     check_data(br#"{"Data":"eA==","Tag":null}"#, "INFO", "packet", json!({"size": 1, "text": "x"}));
@@ -124,7 +124,7 @@ fn a_packet_is_one_line() {
         br#" {"Data":"x\u2028\u0085","Formatter":"utf8","Tag":"\u001b[31m\ud800"}"#,
         "INFO",
         "packet",
-        json!({"size": 6, "base64": "eOKAqMKF", "tag": r#""\u001b[31m\ud800""#}),
+        json!({"size": 6, "base64": "eOKAqMKF", "ascii": "x.....", "tag": r#""\u001b[31m\ud800""#}),
     );
 }
 
@@ -159,7 +159,12 @@ fn what_is_no_packet_is_a_record() {
         json!({"size": 23, "text": "Hello, Lambda CLI World"}),
     );
     check_data(b"", "INFO", "record", json!({"size": 0, "text": ""}));
-    check_data(b"\xf3\x89\x9a\xc2", "INFO", "record", json!({"size": 4, "base64": "84mawg=="}));
+    check_data(
+        b"\xf3\x89\x9a\xc2",
+        "INFO",
+        "record",
+        json!({"size": 4, "base64": "84mawg==", "ascii": "...."}),
+    );
     check_data(b"{\"a\":1}", "INFO", "record", json!({"size": 7, "text": "{\"a\":1}"}));
     check_data(b"[{\"Data\":\"\"}]", "INFO", "record", json!({"size": 13, "text": "[{\"Data\":\"\"}]"}));
     check_data(b"{\"Data\":null}", "INFO", "record", json!({"size": 13, "text": "{\"Data\":null}"}));

@@ -59,10 +59,10 @@ fn check_contents(bytes: &[u8], want: Value) {
 fn bytes_are_text_where_printable_and_base64_elsewhere() {
     check_contents(b"", json!({"text": ""}));
     check_contents("tab\t line\r\n é \u{2028}".as_bytes(), json!({"text": "tab\t line\r\n é \u{2028}"}));
-    check_contents(b"\x1b[31m", json!({"base64": "G1szMW0="}));
-    check_contents(b"\x7f", json!({"base64": "fw=="}));
-    check_contents("\u{85}".as_bytes(), json!({"base64": "woU="}));
-    check_contents(b"\xff\xfe", json!({"base64": "//4="}));
+    check_contents(b"\x1b[31m", json!({"base64": "G1szMW0=", "ascii": ".[31m"}));
+    check_contents(b"\x7f", json!({"base64": "fw==", "ascii": "."}));
+    check_contents("\u{85}".as_bytes(), json!({"base64": "woU=", "ascii": ".."}));
+    check_contents(b"\xff\xfe", json!({"base64": "//4=", "ascii": ".."}));
 }
 
 /// Puts `whole` entries together again as a reader of the log would.

@@ -1,35 +1,16 @@
 //! The stream's HTTP face: one operation a request, over HTTP/1.1 or HTTP/2, on a listener that is lent.
 
-use std::convert::Infallible;
-use std::pin::pin;
-use std::time::Duration;
-
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::{Method, StatusCode};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::debug;
+use tokio::net::TcpListener;
 
 use super::error::{ApiError, ErrorCode};
 use super::handle::{Kinesis, now_ms};
 use super::limits::MAX_BODY_BYTES;
-
-/// How long requests in flight get once the server is told to stop.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How long to leave a listener alone that cannot accept, as when the process is out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What an HTTP/2 client may send ahead: the default of 64 KiB would stop it many times in one `PutRecords`.
-const WINDOW: u32 = 1 << 20;
+use crate::http::{self, BodyError, Request, Response};
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
@@ -37,59 +18,15 @@ impl Kinesis {
     /// Answers requests on `listener` until `stop` resolves; then accepts no more, lets requests in flight
     /// end for two seconds, and closes what is left.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
-        let stopping = watch::Sender::new(false);
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                Some(_) = connections.join_next() => {} // forget those that have ended
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => {
-                        connections.spawn(connection(self.clone(), socket, stopping.subscribe()));
-                    }
-                    Err(error) => {
-                        debug!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(listener);
-        stopping.send_replace(true);
-        let all = async { while connections.join_next().await.is_some() {} };
-        if timeout(GRACE, all).await.is_err() {
-            connections.shutdown().await;
-        }
+        let handler = move |request, _| {
+            let kinesis = self.clone();
+            async move { answer(&kinesis, request).await }
+        };
+        http::serve(listener, handler, stop).await;
     }
 }
 
-async fn connection(kinesis: Kinesis, socket: TcpStream, mut stopping: watch::Receiver<bool>) {
-    // Answers are single small writes: waiting to fill a segment would only add delay.
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let answer = service_fn(move |request| {
-        let kinesis = kinesis.clone();
-        async move { Ok::<_, Infallible>(answer(&kinesis, request).await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().initial_stream_window_size(WINDOW).initial_connection_window_size(4 * WINDOW);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), answer));
-    let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = stopped => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        debug!(%error, "a connection broke");
-    }
-}
-
-async fn answer(kinesis: &Kinesis, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(kinesis: &Kinesis, request: Request) -> Response {
     let (status, body) = match handle(kinesis, request).await {
         Ok(body) => (StatusCode::OK, body),
         Err((status, error)) => {
@@ -113,7 +50,7 @@ async fn answer(kinesis: &Kinesis, request: Request<Incoming>) -> Response<Full<
 
 type Refusal = (StatusCode, ApiError);
 
-async fn handle(kinesis: &Kinesis, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+async fn handle(kinesis: &Kinesis, request: Request) -> Result<Vec<u8>, Refusal> {
     let unknown = |status, message: String| (status, ApiError::new(ErrorCode::UnknownOperation, message));
     if request.method() != Method::POST {
         let message = format!("The method is {}, this is the Kinesis API: expected POST", request.method());
@@ -132,16 +69,14 @@ async fn handle(kinesis: &Kinesis, request: Request<Incoming>) -> Result<Vec<u8>
         let message = "X-Amz-Target is missing, expected an operation such as Kinesis_20131202.ListStreams";
         return Err(unknown(StatusCode::BAD_REQUEST, message.into()));
     };
-    let body = match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+    let refusal = |status, message: String| Err((status, ApiError::new(ErrorCode::Serialization, message)));
+    let body = match http::body(request.into_body(), MAX_BODY_BYTES).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => {
             let message = format!("The body has more than {MAX_BODY_BYTES} bytes");
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, ApiError::new(ErrorCode::Serialization, message)));
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, message);
         }
-        Err(error) => {
-            let message = format!("The body broke off: {error}");
-            return Err((StatusCode::BAD_REQUEST, ApiError::new(ErrorCode::Serialization, message)));
-        }
+        Err(BodyError::Broken) => return refusal(StatusCode::BAD_REQUEST, "The body broke off".into()),
     };
     kinesis.call(&target, &body, now_ms()).map_err(|error| {
         let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,0 +1,201 @@
+//! Starts `rivulet up` for a test, on free ports, and ends it with the test.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for anything; a test that needs so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The command that was built with this test.
+pub(crate) const RIVULET: &str = env!("CARGO_BIN_EXE_rivulet");
+
+/// The project's folder, with `template.yaml` and the sample events.
+pub(crate) fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A command line of ours, in the project's folder.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    for function in ["producer", "consumer"] {
+        let binary = Path::new(RIVULET).with_file_name(function);
+        assert!(binary.is_file(), "{} is not built: `make test` builds it first", binary.display());
+    }
+    let mut command = Command::new(RIVULET);
+    command.args(arguments).current_dir(project()).stdin(Stdio::null());
+    command
+}
+
+/// A `rivulet up` under way.
+pub(crate) struct Up {
+    process: Child,
+    pub(crate) udp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    out: Lines,
+    err: Lines,
+}
+
+/// Lines that a process has written so far.
+struct Lines {
+    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    fn of(output: impl std::io::Read + Send + 'static) -> Self {
+        let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let shared = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                shared.0.lock().unwrap().push(line);
+                shared.1.notify_all();
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+
+    /// Waits until the lines are as wanted.
+    #[track_caller]
+    fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&[String]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.lines.0.lock().unwrap();
+        loop {
+            if let Some(found) = wanted(&lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no {what} in {lines:#?}");
+            lines = self.lines.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    fn join(&mut self) -> Vec<String> {
+        self.reader.take().unwrap().join().unwrap();
+        self.all()
+    }
+}
+
+/// What a run has left.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// The functions' log lines.
+    pub(crate) log: Vec<Value>,
+    /// What the command itself said.
+    pub(crate) said: String,
+}
+
+impl Up {
+    /// Starts it with a further set of arguments and waits until it says where it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_as(command(&["up"]).args(arguments))
+    }
+
+    /// The same with a command line that the test has made.
+    pub(crate) fn start_as(command: &mut Command) -> Self {
+        let free = ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--kinesis", "127.0.0.1:0"];
+        let mut process = command.args(free).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = Lines::of(process.stdout.take().unwrap());
+        let err = Lines::of(process.stderr.take().unwrap());
+        let address = |name: &str| {
+            err.wait(name, |lines| {
+                let line = lines.iter().find_map(|line| line.trim().strip_prefix(name))?;
+                line.trim().trim_start_matches("http://").trim_end_matches('/').parse().ok()
+            })
+        };
+        let (udp, http) = (address("UDP "), address("HTTP "));
+        err.wait("welcome", |lines| lines.iter().any(|line| line.contains("Ctrl-C")).then_some(()));
+        Self { process, udp, http, out, err }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until the log has lines as wanted.
+    #[track_caller]
+    pub(crate) fn wait_for_log<T>(&self, what: &str, mut wanted: impl FnMut(&[Value]) -> Option<T>) -> T {
+        self.out.wait(what, |lines| wanted(&parsed(lines)))
+    }
+
+    /// Sends it a signal by name, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The processes that it has started.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let path = format!("/proc/{0}/task", self.id());
+        let tasks = std::fs::read_dir(path).unwrap();
+        let children = tasks
+            .map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+        children
+            .flat_map(|ids| ids.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Stops it as Ctrl-C does.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("INT");
+        self.ended()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not stop: {:#?}", self.err.all());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let log = parsed(&self.out.join());
+        let said = self.err.join().iter().fold(String::new(), |mut all, line| {
+            let _ = writeln!(all, "{line}");
+            all
+        });
+        Ended { status, log, said }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Ended {
+    /// A count of the tally.
+    #[track_caller]
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let line = self.said.lines().rev().find_map(|line| line.trim().strip_prefix(name));
+        let count = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        count.unwrap_or_else(|| panic!("no count of {name} in {}", self.said))
+    }
+
+    /// The lines of one kind.
+    pub(crate) fn lines(&self, message: &str) -> Vec<&Value> {
+        self.log.iter().filter(|line| line["message"] == message).collect()
+    }
+}
+
+fn parsed(lines: &[String]) -> Vec<Value> {
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
