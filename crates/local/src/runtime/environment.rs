@@ -2,9 +2,11 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -14,6 +16,9 @@ use tokio::task::JoinHandle;
 use super::api::{Desk, Job};
 use super::{FunctionConfig, INIT_LIMIT, LogSink, Outcome, error_object, seconds};
 use crate::http;
+
+/// Longest wait for the last output of a process that has ended.
+const DRAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Environment {
     config: FunctionConfig,
@@ -159,22 +164,33 @@ impl Environment {
     }
 
     async fn kill(&mut self) {
-        // It may have ended by itself; both calls then do nothing.
-        let _ = self.process.start_kill();
+        self.kill_group();
         let _ = self.process.wait().await;
         self.drain().await;
     }
 
-    /// Waits until all that the process wrote was passed on.
+    /// Ends the process and whatever it has started; does nothing once it has ended by itself.
+    fn kill_group(&self) {
+        if let Some(id) = self.process.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+
+    /// Waits until all that the process wrote was passed on; not for ever, as a child of its own may outlive it and
+    /// keep its output open.
     async fn drain(&mut self) {
         for pump in self.pumps.drain(..) {
-            let _ = pump.await;
+            let abort = pump.abort_handle();
+            if tokio::time::timeout(DRAIN, pump).await.is_err() {
+                abort.abort();
+            }
         }
     }
 }
 
 impl Drop for Environment {
     fn drop(&mut self) {
+        self.kill_group();
         self.server.abort();
     }
 }
