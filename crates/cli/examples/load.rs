@@ -52,7 +52,10 @@ fn run(args: &Args) -> Result<bool> {
     let logged = thread::spawn(move || packet_lines(out));
     let (udp, said) = listen(&mut rivulet)?;
 
-    eprintln!("{} packets of {} B a second for {} s, {} keys", args.rate, args.bytes, args.seconds, args.keys);
+    eprintln!(
+        "{} packets of {} B a second for {} s, {} keys",
+        args.rate, args.bytes, args.seconds, args.keys
+    );
     let started = Instant::now();
     let sent = send(args, udp)?;
     let took = started.elapsed();
@@ -67,7 +70,11 @@ fn run(args: &Args) -> Result<bool> {
 
     let count = |name: &str| count(&said, name);
     let (received, dropped) = (count("received")?, count("dropped")?);
-    println!("sent          {sent:>9}  in {:.1} s: {:.0} a second", took.as_secs_f64(), sent as f64 / took.as_secs_f64());
+    println!(
+        "sent          {sent:>9}  in {:.1} s: {:.0} a second",
+        took.as_secs_f64(),
+        sent as f64 / took.as_secs_f64()
+    );
     println!("received      {received:>9}  {:.2} %", 100.0 * received as f64 / sent as f64);
     println!("dropped       {dropped:>9}  by the kernel");
     println!("acknowledged  {:>9}", count("acknowledged")?);
@@ -95,7 +102,8 @@ fn run(args: &Args) -> Result<bool> {
 /// Starts the `rivulet` that was built beside this program.
 fn start(args: &Args) -> Result<Child> {
     let here = std::env::current_exe().context("the folder of this program is not known")?;
-    let folder = here.parent().and_then(|examples| examples.parent()).context("this program is in no build folder")?;
+    let folder =
+        here.parent().and_then(|examples| examples.parent()).context("this program is in no build folder")?;
     let (batch, retention) = (args.batch_count.to_string(), args.retention_mib.to_string());
     let flags = ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--kinesis", "127.0.0.1:0"];
     Command::new(folder.join("rivulet"))
@@ -146,7 +154,9 @@ fn packet_lines(mut out: impl Read) -> u64 {
         let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') else { continue };
         let lines = buffer[..end].split(|&byte| byte == b'\n');
         // The mark stands behind timestamp and level, near the beginning.
-        count += lines.filter(|line| line[..line.len().min(100)].windows(MARK.len()).any(|part| part == MARK)).count() as u64;
+        count += lines
+            .filter(|line| line[..line.len().min(100)].windows(MARK.len()).any(|part| part == MARK))
+            .count() as u64;
         buffer.drain(..=end);
     }
 }
@@ -157,19 +167,18 @@ fn send(args: &Args, to: SocketAddr) -> Result<u64> {
     socket.connect(to)?;
     let mut packet = vec![b'.'; args.bytes.into()];
     let (total, started) = (args.rate * args.seconds, Instant::now());
-    let mut sent = 0;
-    while sent < total {
-        let due = (started.elapsed().as_secs_f64() * args.rate as f64) as u64;
-        for number in sent..due.min(total) {
-            let key = u32::try_from(number % u64::from(args.keys)).unwrap_or_default();
-            packet[..4].copy_from_slice(&key.to_be_bytes());
-            packet[4..8].copy_from_slice(&u32::try_from(number).unwrap_or_default().to_be_bytes());
-            socket.send(&packet)?;
-            sent = number + 1;
+    for number in 0..total {
+        let due = Duration::from_nanos(number * 1_000_000_000 / args.rate);
+        // Whoever is a little late sends at once: the rate holds over every millisecond, not between two packets.
+        if due.saturating_sub(started.elapsed()) > Duration::from_millis(1) {
+            thread::sleep(Duration::from_millis(1));
         }
-        thread::sleep(Duration::from_millis(1));
+        let key = u32::try_from(number % u64::from(args.keys)).unwrap_or_default();
+        packet[..4].copy_from_slice(&key.to_be_bytes());
+        packet[4..8].copy_from_slice(&u32::try_from(number).unwrap_or_default().to_be_bytes());
+        socket.send(&packet)?;
     }
-    Ok(sent)
+    Ok(total)
 }
 
 fn signal(rivulet: &Child) -> Result<()> {
@@ -188,7 +197,8 @@ fn memory(id: u32, name: &str) -> u64 {
 fn cpu_seconds(id: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
+    let ticks =
+        |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
     (ticks(11) + ticks(12)) / 100.0
 }
 

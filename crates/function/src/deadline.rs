@@ -12,10 +12,20 @@ pub const MARGIN: Duration = Duration::from_secs(2);
 /// a short timeout (Lambda's own default is 3 s) still works for most of it.
 const MARGIN_SHARE: u32 = 3;
 
+/// A deadline that passed so long before an invocation began is none: the emulator of cargo-lambda sends 600,000 ms
+/// after 1970 with every event.
+const NO_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The time left where no deadline is known. Nobody is killed then.
+const TIME_WITHOUT_DEADLINE: Duration = Duration::from_secs(20);
+
 /// How long work may go on, from `now`, in an invocation that is killed at `deadline`.
 ///
 /// Zero once the deadline has passed.
 pub fn work_time(deadline: SystemTime, now: SystemTime) -> Duration {
+    if now.duration_since(deadline).is_ok_and(|passed| passed > NO_DEADLINE) {
+        return TIME_WITHOUT_DEADLINE - margin(TIME_WITHOUT_DEADLINE);
+    }
     let left = deadline.duration_since(now).unwrap_or(Duration::ZERO);
     left - margin(left)
 }
@@ -55,5 +65,12 @@ mod tests {
     fn nothing_is_left_after_the_deadline() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
         assert_eq!(work_time(SystemTime::UNIX_EPOCH, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_deadline_of_another_age_is_none() {
+        let (deadline, now) = (Duration::from_millis(600_000), Duration::from_secs(1_700_000_000));
+        let time = work_time(SystemTime::UNIX_EPOCH + deadline, SystemTime::UNIX_EPOCH + now);
+        assert_eq!(time, Duration::from_secs(18));
     }
 }

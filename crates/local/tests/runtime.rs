@@ -1,5 +1,7 @@
 //! The runtime against functions that misbehave, as real processes.
 
+#![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -73,7 +73,8 @@ pub struct Request {
     id: u64,
     /// Positions of its records in what was given, in the order in which they go.
     pub records: Vec<usize>,
-    /// When to stop waiting for an answer; the answer is then a failure of class [`Class::TimedOut`].
+    /// When to stop waiting for an answer; the answer is then a failure of class [`Class::TimedOut`]. The put may be
+    /// over before.
     pub give_up_at: Instant,
 }
 
@@ -162,7 +163,6 @@ impl Put {
     pub fn answered(&mut self, request: &Request, answer: Answer, now: Instant) {
         let Some(position) = self.in_flight.iter().position(|sent| sent.id == request.id) else { return };
         let records = self.in_flight.swap_remove(position).records;
-        self.keys.landed(&records);
         match answer {
             Ok(results) => {
                 self.probe.accepted(request.id);
@@ -226,9 +226,8 @@ impl Put {
             self.effort.possible_duplicates += u64::from(entry.may_be_stored);
             entry.attempts += 1;
         }
-        self.keys.took_off(&records);
         self.effort.requests += 1;
-        let request = Request { id: self.next_id, records, give_up_at: self.until.min(now + ATTEMPT) };
+        let request = Request { id: self.next_id, records, give_up_at: now + ATTEMPT };
         self.in_flight.push(request.clone());
         request
     }
@@ -324,13 +323,12 @@ impl Put {
     /// left out: that request's answer wakes it.
     fn wake_up(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().chain(self.probe.waiting());
-        let ends = waiting.filter_map(|&index| self.keys.pause_ends(index)).filter(|&at| at > now);
+        let ends = waiting.map(|&index| self.keys.pause_ends(index)).filter(|&at| at > now);
         ends.min().filter(|&at| at + SHORTEST_ATTEMPT <= self.until)
     }
 
     fn give_up_what_is_in_flight(&mut self) {
         for request in std::mem::take(&mut self.in_flight) {
-            self.keys.landed(&request.records);
             let reason = Arc::new(no_answer());
             for &index in &request.records {
                 self.entry_failed(index, Arc::clone(&reason));

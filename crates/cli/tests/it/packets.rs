@@ -75,6 +75,27 @@ fn http_requests_are_answered_with_their_records() {
     assert_eq!((ended.count("logged"), ended.lines("packet").len()), (4, 4));
 }
 
+/// One run's stream in place of another's own: both consumers see the packet, each in its own log.
+#[test]
+fn another_kinesis_takes_the_place_of_the_local_stream() {
+    let first = Up::start(&[]);
+    let url = first.stream.split_once("http://").unwrap().1.trim_end_matches(')');
+    let url = format!("http://{url}");
+    let mut command = command(&["up", "--endpoint-url", &url]);
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y").env("AWS_REGION", "us-east-1");
+    let second = Up::start_as(&mut command);
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"\x01\x02\x03\x04", second.udp).unwrap();
+    let lines = [&first, &second].map(|up| {
+        up.wait_for_log("packet", |log| log.iter().find(|line| line["message"] == "packet").cloned())
+    });
+    assert_eq!(lines[0]["sequenceNumber"], lines[1]["sequenceNumber"]);
+    let (second, first) = (second.stop(), first.stop());
+    assert!(
+        second.said.contains("every packet goes to the stream packets of account 000000000000 in us-east-1")
+    );
+    assert_eq!((second.count("acknowledged"), second.count("logged"), first.count("received")), (1, 1, 0));
+}
+
 const SENDERS: u32 = 64;
 const PACKETS: u32 = 10_000;
 

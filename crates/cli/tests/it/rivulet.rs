@@ -38,6 +38,8 @@ pub(crate) struct Up {
     process: Child,
     pub(crate) udp: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Its stream in words.
+    pub(crate) stream: String,
     out: Lines,
     err: Lines,
 }
@@ -107,15 +109,16 @@ impl Up {
         let mut process = command.args(free).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = Lines::of(process.stdout.take().unwrap());
         let err = Lines::of(process.stderr.take().unwrap());
-        let address = |name: &str| {
+        let told = |name: &str| {
             err.wait(name, |lines| {
-                let line = lines.iter().find_map(|line| line.trim().strip_prefix(name))?;
-                line.trim().trim_start_matches("http://").trim_end_matches('/').parse().ok()
+                Some(lines.iter().find_map(|line| line.trim().strip_prefix(name))?.trim().to_owned())
             })
         };
-        let (udp, http) = (address("UDP "), address("HTTP "));
+        let address =
+            |name: &str| told(name).trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+        let (udp, http, stream) = (address("UDP "), address("HTTP "), told("stream "));
         err.wait("welcome", |lines| lines.iter().any(|line| line.contains("Ctrl-C")).then_some(()));
-        Self { process, udp, http, out, err }
+        Self { process, udp, http, stream, out, err }
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -327,6 +327,18 @@ mod tests {
     }
 
     #[test]
+    fn failures_before_the_checkpoint_advanced_do_not_count_after_it() {
+        let settings = Settings { batch_size: 3, attempts: Some(1), partial_answers: true, ..settings() };
+        let (invoked, discarded) = run(settings, 3, |attempt, _| match attempt {
+            0 => failed(),
+            1 => Verdict::FailedFrom(2),
+            _ => Verdict::FailedFrom(0),
+        });
+        assert_eq!(invoked, [vec![0, 1, 2], vec![0, 1, 2], vec![2], vec![2]]);
+        assert_eq!(discarded, [2]);
+    }
+
+    #[test]
     fn bisecting_costs_no_attempt_and_isolates_the_poison() {
         let settings = Settings { attempts: Some(1), bisect: true, ..settings() };
         let (invoked, discarded) =

@@ -18,7 +18,6 @@ pub(super) struct Keys {
 #[derive(Debug)]
 struct Key {
     first: Option<usize>,
-    in_flight: bool,
     pause_ends: Instant,
     round: u64,
     cursor: Option<usize>,
@@ -36,13 +35,7 @@ impl Keys {
         for (record, partition_key) in partition_keys.enumerate() {
             let key = *known.entry(partition_key).or_insert(keys.len());
             if key == keys.len() {
-                keys.push(Key {
-                    first: Some(record),
-                    in_flight: false,
-                    pause_ends: now,
-                    round: 0,
-                    cursor: None,
-                });
+                keys.push(Key { first: Some(record), pause_ends: now, round: 0, cursor: None });
                 last.push(record);
             } else {
                 next_of[last[key]] = Some(record);
@@ -59,11 +52,11 @@ impl Keys {
         self.now = now;
     }
 
-    /// Takes a record into the request that was begun, if its key may go now and no older record of the key is left
-    /// out of it.
+    /// Takes a record into the request that was begun, if its key does not pause and no older record of the key that is
+    /// not settled is left out of it. One that is in flight is left out: so no key is ever in two requests at once.
     pub(super) fn take(&mut self, record: usize) -> bool {
         let key = self.key_of[record];
-        if self.keys[key].in_flight || self.keys[key].pause_ends > self.now {
+        if self.keys[key].pause_ends > self.now {
             return false;
         }
         if self.keys[key].round != self.round {
@@ -84,16 +77,6 @@ impl Keys {
         records.iter().all(|&record| self.take(record))
     }
 
-    /// A request with these records is under way: their keys wait for its answer.
-    pub(super) fn took_off(&mut self, records: &[usize]) {
-        self.set_in_flight(records, true);
-    }
-
-    /// The request's answer is here, or will not be waited for.
-    pub(super) fn landed(&mut self, records: &[usize]) {
-        self.set_in_flight(records, false);
-    }
-
     /// The record is acknowledged or given up: later ones of its key need not wait for it.
     pub(super) fn settled(&mut self, record: usize) {
         self.settled[record] = true;
@@ -106,16 +89,9 @@ impl Keys {
         }
     }
 
-    /// When the pause of the record's key ends; nothing while the key is in flight.
-    pub(super) fn pause_ends(&self, record: usize) -> Option<Instant> {
-        let key = &self.keys[self.key_of[record]];
-        (!key.in_flight).then_some(key.pause_ends)
-    }
-
-    fn set_in_flight(&mut self, records: &[usize], in_flight: bool) {
-        for &record in records {
-            self.keys[self.key_of[record]].in_flight = in_flight;
-        }
+    /// When the pause of the record's key ends, or has ended.
+    pub(super) fn pause_ends(&self, record: usize) -> Instant {
+        self.keys[self.key_of[record]].pause_ends
     }
 
     fn unsettled(&self, mut record: Option<usize>) -> Option<usize> {
