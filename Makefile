@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO := cargo
 BINARIES := -p producer -p consumer -p cli
 
-.PHONY: help run local invoke test lint soak bench
+.PHONY: help run local invoke test lint bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,7 +16,7 @@ run: local ## builds and starts both functions, the stream and the gateway: make
 
 local: # the binaries that `run` and `invoke` start
 	@$(CARGO) --version >/dev/null 2>&1 || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
-	@[ -x target/local/rivulet ] || echo "building: a few minutes the first time"
+	@[ -x target/local/rivulet ] || echo "building: a few minutes the first time" >&2
 	@$(CARGO) build --locked --profile local $(BINARIES)
 
 invoke: local ## invokes one function once and prints log and answer: make invoke EVENT=events/consumer/batch.json
@@ -30,9 +30,6 @@ lint: ## format, clippy, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps --document-private-items
-
-soak: local ## the long versions of the tests, at most ten minutes each
-	$(CARGO) test --locked --profile local -p cli --test soak -- --ignored --nocapture --test-threads 1
 
 bench: local ## how much, how fast: the load check
 	$(CARGO) run --locked --profile local -p cli --example load -- $(ARGS)
