@@ -90,7 +90,7 @@ impl<S: PutRecords> Producer<S> {
             }
         }
         let until = started + invocation.work_time;
-        let report = writer::put(&self.stream, &records, self.settings.record_bytes, until).await;
+        let report = writer::put(&self.stream, &records, self.settings.limits, until).await;
         let effort = report.effort;
         let fates = fates(&entries, &positions, report);
 

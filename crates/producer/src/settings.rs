@@ -2,7 +2,7 @@
 
 use function::settings::{Mistake, Reader, Setting};
 use packet::{ByteExpression, KeyExpression, KeyFormatter};
-use writer::{LARGEST_RECORD_BYTES, StreamId};
+use writer::{LARGEST_RECORD_BYTES, Limits, Ordering, StreamId};
 
 /// `STREAM_NAME`.
 const STREAM_NAME: Setting = Setting {
@@ -51,6 +51,14 @@ const MAX_RECORD_BYTES: Setting = Setting {
     meaning: "the largest record, data and key, that the stream takes; larger packets are undelivered at the door",
 };
 
+/// `ORDERING`.
+const ORDERING: Setting = Setting {
+    name: "ORDERING",
+    default: Some("relaxed"),
+    expected: "`relaxed` or `strict`",
+    meaning: "whether records of one key may share a request, and change places when Kinesis takes a part of it",
+};
+
 /// `REPLY_EXPRESSION`.
 const REPLY_EXPRESSION: Setting = Setting {
     name: "REPLY_EXPRESSION",
@@ -67,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
     PARTITION_KEY_FORMATTER,
     PARTITION_KEY_EXPRESSION_FORMATTER,
     MAX_RECORD_BYTES,
+    ORDERING,
     REPLY_EXPRESSION,
 ];
 
@@ -79,8 +88,8 @@ pub struct Settings {
     pub key: Option<KeyExpression>,
     /// How bytes become a partition key.
     pub key_formatter: KeyFormatter,
-    /// The largest record.
-    pub record_bytes: usize,
+    /// The largest record, and what is promised about order.
+    pub limits: Limits,
     /// What an acknowledged packet's sender gets.
     pub reply: Option<ByteExpression>,
 }
@@ -95,9 +104,11 @@ impl Settings {
         let key_formatter = reader.optional(&PARTITION_KEY_FORMATTER, str::parse);
         let other_name = reader.optional(&PARTITION_KEY_EXPRESSION_FORMATTER, str::parse);
         let record_bytes = reader.required(&MAX_RECORD_BYTES, record_bytes);
+        let ordering = reader.required(&ORDERING, ordering);
         let reply = reader.optional(&REPLY_EXPRESSION, ByteExpression::parse);
         let key_formatter: KeyFormatter = key_formatter.or(other_name).unwrap_or_default();
-        Some(Self { stream: stream?, key, key_formatter, record_bytes: record_bytes?, reply })
+        let limits = Limits { record_bytes: record_bytes?, ordering: ordering? };
+        Some(Self { stream: stream?, key, key_formatter, limits, reply })
     }
 }
 
@@ -145,6 +156,14 @@ fn stream_arn(text: &str) -> Result<String, &'static str> {
     valid.then(|| text.to_owned()).ok_or("")
 }
 
+fn ordering(text: &str) -> Result<Ordering, &'static str> {
+    match text {
+        "relaxed" => Ok(Ordering::Relaxed),
+        "strict" => Ok(Ordering::Strict),
+        _ => Err(""),
+    }
+}
+
 fn record_bytes(text: &str) -> Result<usize, String> {
     let bytes = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
     if (1..=LARGEST_RECORD_BYTES).contains(&bytes) { Ok(bytes) } else { Err(String::new()) }
@@ -173,7 +192,7 @@ mod tests {
     fn a_stream_is_all_that_must_be_set() {
         let settings = read(&[("STREAM_NAME", "packets")]).unwrap();
         assert_eq!(settings.stream, StreamId::named("packets"));
-        assert_eq!((settings.record_bytes, settings.key_formatter), (1_048_576, KeyFormatter::Hex));
+        assert_eq!((settings.limits, settings.key_formatter), (Limits::default(), KeyFormatter::Hex));
         assert!(settings.key.is_none() && settings.reply.is_none());
         assert_eq!(
             read(&[("STREAM_ARN", ARN), ("STREAM_NAME", "packets")]).unwrap().stream.arn.as_deref(),
@@ -226,6 +245,7 @@ mod tests {
             ("PARTITION_KEY_EXPRESSION", "[0:"),
             ("PARTITION_KEY_FORMATTER", "octal"),
             ("MAX_RECORD_BYTES", "4194305"),
+            ("ORDERING", "Strict"),
             ("REPLY_EXPRESSION", "Tag"),
         ];
         let mistakes = read(&vars).unwrap_err();

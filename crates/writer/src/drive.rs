@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time;
 
-use crate::{Answer, Class, Failure, Put, Record, Report, Step};
+use crate::{Answer, Class, Failure, Limits, Put, Record, Report, Step};
 
 /// The seam between the writer and a stream.
 pub trait PutRecords {
@@ -15,14 +15,9 @@ pub trait PutRecords {
 }
 
 /// Writes `records` to `stream` until all are acknowledged or given up, at the latest at `until`. Nothing is under way
-/// any more when this returns. No record may be larger than `record_bytes`.
-pub async fn put(
-    stream: &impl PutRecords,
-    records: &[Record<'_>],
-    record_bytes: usize,
-    until: Instant,
-) -> Report {
-    let mut put = Put::new(records, record_bytes, now(), until, fastrand::u64(..));
+/// any more when this returns.
+pub async fn put(stream: &impl PutRecords, records: &[Record<'_>], limits: Limits, until: Instant) -> Report {
+    let mut put = Put::new(records, limits, now(), until, fastrand::u64(..));
     let mut in_flight = FuturesUnordered::new();
     loop {
         match put.step(now()) {
@@ -60,7 +55,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{DEFAULT_RECORD_BYTES, Stored};
+    use crate::Stored;
 
     /// A stream that answers after a pause.
     struct Slow(Duration);
@@ -81,7 +76,7 @@ mod tests {
             let records: Vec<_> =
                 (0..600).map(|i: u32| Record { partition_key: i.to_string(), data: b"{}" }).collect();
             let until = now() + time;
-            let report = put(&Slow(pause), &records, DEFAULT_RECORD_BYTES, until).await;
+            let report = put(&Slow(pause), &records, Limits::default(), until).await;
             assert!(now() <= until + Duration::from_millis(1), "a timer counts whole milliseconds");
             assert_eq!(report.acknowledged.len(), acknowledged);
             assert_eq!(report.acknowledged.len() + report.undelivered.len(), records.len());

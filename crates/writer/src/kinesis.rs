@@ -3,6 +3,7 @@
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -107,22 +108,20 @@ fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
     let words = || DisplayErrorContext(error).to_string();
     match error {
         SdkError::ServiceError(context) => {
-            let status = context.raw().status().as_u16();
-            let code = context.err().code().unwrap_or_default();
-            let class = classify(code, status);
-            Failure {
-                class,
-                code: if code.is_empty() { format!("Http{status}") } else { code.into() },
-                message: context.err().message().map_or_else(words, Into::into),
-                may_be_stored: matches!(class, Class::Failed | Class::TimedOut),
-            }
+            let message = context.err().message().map_or_else(words, Into::into);
+            answered(context.raw().status().as_u16(), context.err().code().unwrap_or_default(), message)
         }
-        // An answer came and could not be read, so the request may have been carried out.
+        // An error in a form that is not Kinesis's own, as a proxy's page.
+        SdkError::ResponseError(context) if !context.raw().status().is_success() => {
+            answered(context.raw().status().as_u16(), "", words())
+        }
+        // The request was carried out, or was about to be, and its answer cannot be read.
         SdkError::ResponseError(_) => broken(words(), true),
         SdkError::TimeoutError(_) => {
             Failure { class: Class::TimedOut, code: "TimedOut".into(), message: words(), may_be_stored: true }
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+        // A connection that was never made carried nothing; one that closed instead of answering may have.
+        SdkError::DispatchFailure(failure) if !failure.is_user() && !is_about_credentials(error) => {
             broken(words(), !was_never_connected(error))
         }
         // Credentials that cannot be had, a configuration that makes no request: nothing was sent.
@@ -130,13 +129,30 @@ fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
     }
 }
 
+fn answered(status: u16, code: &str, message: String) -> Failure {
+    let class = classify(code, status);
+    let may_be_stored = matches!(class, Class::Failed | Class::TimedOut);
+    let code = if code.is_empty() { format!("Http{status}") } else { code.into() };
+    Failure { class, code, message, may_be_stored }
+}
+
 fn broken(message: String, may_be_stored: bool) -> Failure {
     Failure { class: Class::Broken, code: "ConnectionBroken".into(), message, may_be_stored }
 }
 
-/// A connection that was refused or could not be made carried no request.
+/// A connection that could not be made (refused, timed out, no such host) carried no request.
 fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|error| error.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(|e| e.is_connect())
+}
+
+fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| error.is::<CredentialsError>())
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

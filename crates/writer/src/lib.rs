@@ -11,7 +11,7 @@
 //! let stream = writer::Kinesis::connect(writer::StreamId::named("packets")).await;
 //! let records = [writer::Record { partition_key: "01020304".into(), data: b"{\"Data\":\"\"}" }];
 //! let until = Instant::now() + Duration::from_secs(18);
-//! let report = writer::put(&stream, &records, writer::DEFAULT_RECORD_BYTES, until).await;
+//! let report = writer::put(&stream, &records, writer::Limits::default(), until).await;
 //! assert_eq!(report.acknowledged.len() + report.undelivered.len(), records.len());
 //! # }
 //! ```
@@ -25,7 +25,9 @@
 //! - `kinesis`: the AWS SDK behind the seam
 
 mod record;
-pub use record::{DEFAULT_RECORD_BYTES, LARGEST_RECORD_BYTES, REQUEST_BYTES, REQUEST_ENTRIES, Record};
+pub use record::{
+    DEFAULT_RECORD_BYTES, LARGEST_RECORD_BYTES, Limits, Ordering, REQUEST_BYTES, REQUEST_ENTRIES, Record,
+};
 
 mod failure;
 pub use failure::{Class, Failure, classify};

@@ -3,8 +3,9 @@
 //!
 //! # Order
 //! A key is never in two requests in flight at once, and a request takes from each key the oldest records that are
-//! not settled, in order. So an inversion can arise only inside a request of which some entries fail; those go
-//! again before any later record of their key. Requests that have no key in common fly together.
+//! not settled, in order: as many as there are ([`Ordering::Relaxed`](crate::Ordering)), so that an inversion can arise
+//! only inside a request of which some entries fail, which then go again before any later record of their key; or one
+//! ([`Ordering::Strict`](crate::Ordering)), so that none can arise. Requests that have no key in common fly together.
 //!
 //! # Refusals
 //! A request refused whole as invalid holds a guilty entry, or is refused for what all requests share. It is split
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Acknowledged, Class, Effort, Failure, REQUEST_BYTES, REQUEST_ENTRIES, Record, Report, Undelivered,
+    Acknowledged, Class, Effort, Failure, Limits, REQUEST_BYTES, REQUEST_ENTRIES, Record, Report, Undelivered,
 };
 use keys::Keys;
 use probe::Probe;
@@ -51,7 +52,6 @@ pub struct Put {
     in_flight: Vec<Request>,
     next_id: u64,
     fatal: Option<Arc<Failure>>,
-    connection_broke: bool,
     jitter: fastrand::Rng,
     effort: Effort,
 }
@@ -95,6 +95,8 @@ struct Entry {
     bytes: usize,
     attempts: u32,
     may_be_stored: bool,
+    /// A connection broke under it.
+    broke: bool,
     last_failure: Option<Arc<Failure>>,
     outcome: Option<Outcome>,
 }
@@ -106,10 +108,10 @@ enum Outcome {
 }
 
 impl Put {
-    /// Begins to write `records`, of which none may be larger than `record_bytes`, ending at `until` at the latest.
-    /// `seed` chooses the pauses.
-    pub fn new(records: &[Record<'_>], record_bytes: usize, now: Instant, until: Instant, seed: u64) -> Self {
-        let keys = Keys::new(records.iter().map(|record| record.partition_key.as_str()), now);
+    /// Begins to write `records`, ending at `until` at the latest. `seed` chooses the pauses.
+    pub fn new(records: &[Record<'_>], limits: Limits, now: Instant, until: Instant, seed: u64) -> Self {
+        let keys =
+            Keys::new(records.iter().map(|record| record.partition_key.as_str()), limits.ordering, now);
         let mut put = Self {
             until,
             entries: Vec::with_capacity(records.len()),
@@ -119,19 +121,25 @@ impl Put {
             in_flight: Vec::new(),
             next_id: 0,
             fatal: None,
-            connection_broke: false,
             jitter: fastrand::Rng::with_seed(seed),
             effort: Effort::default(),
         };
         for (index, record) in records.iter().enumerate() {
             let bytes = record.bytes();
-            let outcome =
-                (bytes > record_bytes).then(|| Outcome::Undelivered(too_large(bytes, record_bytes)));
+            let outcome = (bytes > limits.record_bytes)
+                .then(|| Outcome::Undelivered(too_large(bytes, limits.record_bytes)));
             match outcome {
                 None => put.waiting.push(index),
                 Some(_) => put.keys.settled(index),
             }
-            put.entries.push(Entry { bytes, attempts: 0, may_be_stored: false, last_failure: None, outcome });
+            put.entries.push(Entry {
+                bytes,
+                attempts: 0,
+                may_be_stored: false,
+                broke: false,
+                last_failure: None,
+                outcome,
+            });
         }
         put
     }
@@ -273,14 +281,14 @@ impl Put {
                 if records.len() == 1 {
                     self.undelivered(&records, &failure);
                 }
-                let condemned = self.probe.refused(id, &records, &failure);
+                let refused_alike = self.probe.refused(id, &records, &failure);
                 let fatal = Failure { class: Class::Fatal, ..(*failure).clone() };
-                self.undelivered(&condemned, &Arc::new(fatal));
+                self.undelivered(&refused_alike, &Arc::new(fatal));
             }
             Class::Throttled | Class::Failed | Class::TimedOut | Class::Broken => {
-                if failure.class == Class::Broken && !self.connection_broke {
-                    self.connection_broke = true;
-                } else {
+                // Every connection that was kept alive may have died with a freeze, so each record has one such retry.
+                let at_once = failure.class == Class::Broken && self.broke_for_the_first_time(&records);
+                if !at_once {
                     self.pause(&records, now);
                 }
                 if let Some(records) = self.probe.again(id, records) {
@@ -303,6 +311,14 @@ impl Put {
         let most = PAUSE_BASE.saturating_mul(1 << attempts.min(10)).min(PAUSE_MOST);
         let pause = most.mul_f64(self.jitter.f64());
         self.keys.pause_until(records, now + pause);
+    }
+
+    fn broke_for_the_first_time(&mut self, records: &[usize]) -> bool {
+        let mut first = true;
+        for &index in records {
+            first &= !std::mem::replace(&mut self.entries[index].broke, true);
+        }
+        first
     }
 
     fn wait_again(&mut self, records: Vec<usize>) {

@@ -16,6 +16,33 @@ impl Record<'_> {
     }
 }
 
+/// What the caller of a put may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the largest record, data and key; larger ones are undelivered at the door.
+    pub record_bytes: usize,
+    /// What is promised about the order of a key's records.
+    pub ordering: Ordering,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { record_bytes: DEFAULT_RECORD_BYTES, ordering: Ordering::default() }
+    }
+}
+
+/// What is promised about the order in which a key's records first appear in the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    /// The order given, unless Kinesis takes a part of a request: then records of one key in that request may change
+    /// places. A hot key costs one request for many records.
+    #[default]
+    Relaxed,
+    /// The order given. A record is sent when the one before it of its key is acknowledged or given up: a hot key costs
+    /// one request a record.
+    Strict,
+}
+
 /// Most entries of one `PutRecords` request (API reference, PutRecords, `Records`).
 pub const REQUEST_ENTRIES: usize = 500;
 

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::Ordering;
+
 /// For every key the records that are not settled, in order, as a linked list through the records.
 #[derive(Debug)]
 pub(super) struct Keys {
+    ordering: Ordering,
     keys: Vec<Key>,
     key_of: Vec<usize>,
     next_of: Vec<Option<usize>>,
@@ -25,7 +28,11 @@ struct Key {
 
 impl Keys {
     /// One partition key a record, in the order given.
-    pub(super) fn new<'a>(partition_keys: impl ExactSizeIterator<Item = &'a str>, now: Instant) -> Self {
+    pub(super) fn new<'a>(
+        partition_keys: impl ExactSizeIterator<Item = &'a str>,
+        ordering: Ordering,
+        now: Instant,
+    ) -> Self {
         let records = partition_keys.len();
         let mut known = HashMap::with_capacity(records);
         let mut keys = Vec::new();
@@ -43,7 +50,7 @@ impl Keys {
             }
             key_of.push(key);
         }
-        Self { keys, key_of, next_of, settled: vec![false; records], round: 0, now }
+        Self { ordering, keys, key_of, next_of, settled: vec![false; records], round: 0, now }
     }
 
     /// Forgets what was taken for a request that was not sent.
@@ -66,7 +73,10 @@ impl Keys {
         }
         let next = self.keys[key].cursor == Some(record);
         if next {
-            self.keys[key].cursor = self.unsettled(self.next_of[record]);
+            self.keys[key].cursor = match self.ordering {
+                Ordering::Relaxed => self.unsettled(self.next_of[record]),
+                Ordering::Strict => None,
+            };
         }
         next
     }

@@ -6,8 +6,9 @@
 use crate::Failure;
 
 /// A refused piece is split into at most this many: 500 entries are down to single ones in three steps. When as many
-/// single entries, the first ones, were refused alike and nothing was accepted, it is not the entries that are to
-/// blame. (What an entry can be guilty of is its size, and of entries over 1 MiB a request holds ten at most.)
+/// single entries, the first ones, or all there are, were refused alike and nothing was accepted, it is not the entries
+/// that are to blame. (What an entry can be guilty of is its size, and of entries over 1 MiB a request holds ten at
+/// most.)
 const PIECES: usize = 16;
 
 /// The searches under way.
@@ -22,9 +23,10 @@ struct Search {
     pieces: Vec<Vec<usize>>,
     in_flight: Option<u64>,
     accepted: bool,
-    /// How many single entries were refused, all with this error's name.
-    alone: usize,
-    code: String,
+    /// Entries that were refused alone.
+    alone: Vec<usize>,
+    /// The error's name, while all refusals have the same one.
+    code: Option<String>,
 }
 
 impl Probe {
@@ -48,29 +50,37 @@ impl Probe {
         }
     }
 
-    /// The service refused the request as invalid. Gives back the records for which that is final although they were
-    /// not tried alone.
+    /// The service refused the request as invalid. Gives back the records of which none is more to blame than the others:
+    /// for all of them the refusal is final.
     pub(super) fn refused(&mut self, request: u64, records: &[usize], failure: &Failure) -> Vec<usize> {
         let search = self.landed(request).unwrap_or_else(|| {
-            let code = failure.code.clone();
+            let code = Some(failure.code.clone());
             self.searches.push(Search {
                 pieces: Vec::new(),
                 in_flight: None,
                 accepted: false,
-                alone: 0,
+                alone: Vec::new(),
                 code,
             });
             self.searches.len() - 1
         });
         let search = &mut self.searches[search];
-        if records.len() > 1 {
-            let pieces = records.chunks(records.len().div_ceil(PIECES));
-            search.pieces.extend(pieces.rev().map(<[usize]>::to_vec));
-            return Vec::new();
+        if search.code.as_ref() != Some(&failure.code) {
+            search.code = None;
         }
-        search.alone += usize::from(search.code == failure.code);
-        let nobody_in_particular = !search.accepted && search.alone == PIECES;
-        if nobody_in_particular { search.pieces.drain(..).flatten().collect() } else { Vec::new() }
+        match records {
+            [record] => search.alone.push(*record),
+            _ => {
+                let pieces = records.chunks(records.len().div_ceil(PIECES));
+                search.pieces.extend(pieces.rev().map(<[usize]>::to_vec));
+            }
+        }
+        let enough = search.alone.len() == PIECES || (search.pieces.is_empty() && search.alone.len() > 1);
+        if enough && !search.accepted && search.code.is_some() {
+            let untried = search.pieces.drain(..).flatten();
+            return search.alone.drain(..).chain(untried).collect();
+        }
+        Vec::new()
     }
 
     /// The request failed for a cause that says nothing of its entries: a piece is tried again as it is, and the

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Ordering;
 
 const LATENCY: Duration = Duration::from_millis(10);
 const RECORD_BYTES: usize = crate::DEFAULT_RECORD_BYTES;
+const RELAXED: Limits = Limits { record_bytes: RECORD_BYTES, ordering: Ordering::Relaxed };
+const STRICT: Limits = Limits { record_bytes: RECORD_BYTES, ordering: Ordering::Strict };
 
 /// What a scripted stream does with a request: it is given the attempt's number and the record positions.
 enum Reply {
@@ -39,20 +42,31 @@ impl Run {
 /// Runs a put to its end, and holds on the way that no key is in two requests at once and that every record given is
 /// accounted for exactly once.
 #[track_caller]
-fn run(keys: &[&str], time: Duration, mut stream: impl FnMut(usize, &[usize]) -> Reply) -> Run {
+fn run(keys: &[&str], time: Duration, stream: impl FnMut(usize, &[usize]) -> Reply) -> Run {
+    run_with(RELAXED, keys, time, stream)
+}
+
+#[track_caller]
+fn run_with(
+    limits: Limits,
+    keys: &[&str],
+    time: Duration,
+    mut stream: impl FnMut(usize, &[usize]) -> Reply,
+) -> Run {
     let records: Vec<_> = keys.iter().map(|key| record(key, 100)).collect();
-    run_records(&records, time, &mut stream)
+    run_records(limits, &records, time, &mut stream)
 }
 
 #[track_caller]
 fn run_records(
+    limits: Limits,
     records: &[Record<'_>],
     time: Duration,
     stream: &mut dyn FnMut(usize, &[usize]) -> Reply,
 ) -> Run {
     let start = Instant::now();
     let (mut now, until) = (start, start + time);
-    let mut put = Put::new(records, RECORD_BYTES, now, until, 7);
+    let mut put = Put::new(records, limits, now, until, 7);
     let mut in_flight: Vec<(Instant, Request, Reply)> = Vec::new();
     let (mut requests, mut stored) = (Vec::new(), Vec::new());
     let report = loop {
@@ -154,7 +168,7 @@ fn one_request_carries_all_that_fit() {
 
 #[track_caller]
 fn check_requests(records: &[Record<'_>], want: &[usize]) {
-    let run = run_records(records, ENOUGH, &mut |_, records| all(records));
+    let run = run_records(RELAXED, records, ENOUGH, &mut |_, records| all(records));
     assert_eq!(run.requests.iter().map(Vec::len).collect::<Vec<_>>(), want);
 }
 
@@ -189,11 +203,11 @@ fn requests_without_common_keys_fly_together() {
 #[test]
 fn too_large_is_stopped_at_the_door_and_blocks_nothing() {
     let records = [record("k", 10), record("k", RECORD_BYTES), record("k", 10)];
-    let run = run_records(&records, ENOUGH, &mut |_, records| all(records));
+    let run = run_records(RELAXED, &records, ENOUGH, &mut |_, records| all(records));
     assert_eq!((run.acknowledged(), run.undelivered()), (vec![0, 2], vec![(1, "RecordTooLarge")]));
     assert_eq!(run.report.undelivered[0].attempts, 0);
     let exact = [record("k", RECORD_BYTES - 1)];
-    assert_eq!(run_records(&exact, ENOUGH, &mut |_, records| all(records)).acknowledged(), [0]);
+    assert_eq!(run_records(RELAXED, &exact, ENOUGH, &mut |_, records| all(records)).acknowledged(), [0]);
 }
 
 #[test]
@@ -277,6 +291,10 @@ fn no_time_left_sends_nothing() {
 #[test]
 fn a_broken_connection_is_tried_again_at_once_and_then_with_pauses() {
     let broken = || whole(failure(Class::Broken, "ConnectionBroken", true));
+    let keys: Vec<_> = (0..1500).map(|i| i.to_string()).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let thawed = run(&keys, ENOUGH, |attempt, records| if attempt < 3 { broken() } else { all(records) });
+    assert_eq!(thawed.took, LATENCY * 2, "each of the connections that died");
     let run = run(&["a"], ENOUGH, |attempt, records| if attempt == 0 { broken() } else { all(records) });
     assert_eq!(run.took, LATENCY * 2);
     let run = self::run(&["a"], ENOUGH, |attempt, records| if attempt < 2 { broken() } else { all(records) });
@@ -324,10 +342,21 @@ fn when_all_pieces_are_refused_alike_the_refusal_is_fatal_for_all() {
     let run = run(&["a"; 500], ENOUGH, |_, _| whole(refused()));
     // 500, 32, 2 and the two single ones of each pair, until sixteen were refused alone.
     assert_eq!(run.requests.len(), 3 + 16 + 7);
-    assert_eq!(
-        run.report.undelivered.iter().filter(|lost| lost.reason.class == Class::Fatal).count(),
-        500 - 16
-    );
+    assert!(run.report.undelivered.iter().all(|lost| lost.reason.class == Class::Fatal));
+}
+
+/// However few they are; only of a single record nobody can tell.
+#[test]
+fn a_few_that_are_all_refused_alike_are_not_to_blame_either() {
+    for (given, want) in [(1, Class::Refused), (2, Class::Fatal), (16, Class::Fatal), (17, Class::Fatal)] {
+        let run = run(&["a"; 20][..given], ENOUGH, |_, _| whole(refused()));
+        assert!(run.report.undelivered.iter().all(|lost| lost.reason.class == want), "{given}");
+    }
+    let run = run(&["a", "b"], ENOUGH, |_, records| match records {
+        [0] => whole(failure(Class::Refused, "ValidationException", false)),
+        _ => whole(refused()),
+    });
+    assert!(run.report.undelivered.iter().all(|lost| lost.reason.class == Class::Refused), "two errors");
 }
 
 #[test]
@@ -351,6 +380,49 @@ fn assert_in_order(keys: &[&str], stored: &[usize]) {
     for &index in stored.iter().filter(|&&index| seen.insert(index)) {
         if let Some(before) = last.insert(keys[index], index) {
             assert!(before < index, "record {index} of key {} came after {before}", keys[index]);
+        }
+    }
+}
+
+#[test]
+fn strict_sends_one_record_of_a_key_at_a_time_and_no_other_key_waits() {
+    let mut keys = vec!["hot"; 5];
+    keys.extend(["a", "b"]);
+    let run = run_with(STRICT, &keys, ENOUGH, |_, records| all(records));
+    assert_eq!(run.requests, [vec![0, 5, 6], vec![1], vec![2], vec![3], vec![4]]);
+}
+
+#[test]
+fn strict_goes_on_with_a_key_when_a_record_of_it_is_given_up() {
+    let run = run_with(STRICT, &["a", "a", "b"], ENOUGH, |_, records| {
+        if records == [0] || records.len() > 1 { whole(refused()) } else { all(records) }
+    });
+    assert_eq!((run.acknowledged(), run.undelivered()), (vec![1, 2], vec![(0, "InvalidArgumentException")]));
+}
+
+/// Every way in which the first requests of a few records can go, for both promises: nothing is lost, and under strict
+/// nothing changes places.
+#[test]
+fn small_cases_hold_exhaustively() {
+    const FATES: [Fate; 7] = [
+        Fate::Taken,
+        Fate::Partly(0b01),
+        Fate::Partly(0b10),
+        Fate::Throttled,
+        Fate::Broken,
+        Fate::Silent,
+        Fate::Refused,
+    ];
+    for keys in [&["a", "a"][..], &["a", "b"], &["a", "a", "b"], &["a", "b", "a"], &["a", "a", "a"]] {
+        for code in 0..FATES.len().pow(4) {
+            let fates: Vec<_> =
+                (0..4).map(|at| FATES[code / FATES.len().pow(at) % FATES.len()].clone()).collect();
+            for limits in [RELAXED, STRICT] {
+                let run = run_with(limits, keys, ENOUGH, |attempt, records| script(&fates, attempt, records));
+                if limits == STRICT {
+                    assert_in_order(keys, &run.stored);
+                }
+            }
         }
     }
 }
@@ -433,6 +505,18 @@ proptest! {
         assert_in_order(&keys, &run.stored);
     }
 
+    /// Under strict, nothing whatever reorders first appearances.
+    #[test]
+    fn strict_never_reorders(
+        keys in prop::collection::vec(0..40_u8, 0..600),
+        fates in fates(any_fate()),
+    ) {
+        let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let run = run_with(STRICT, &keys, ENOUGH, |attempt, records| script(&fates, attempt, records));
+        assert_in_order(&keys, &run.stored);
+    }
+
     /// Partial failures may reorder inside their own request, and nowhere else: a record is stored after a later one
     /// of its key only if both were in one request.
     #[test]
@@ -453,13 +537,29 @@ proptest! {
         }
     }
 
+    /// A stream that fails for ever gets nothing, and the account is ready before the deadline.
+    #[test]
+    fn a_stream_that_fails_for_ever_gets_nothing(
+        keys in prop::collection::vec(0..40_u8, 1..600),
+        fate in prop_oneof![Just(Fate::Throttled), Just(Fate::Broken), Just(Fate::Silent), Just(Fate::Refused)],
+        strict in any::<bool>(),
+    ) {
+        let names: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let limits = if strict { STRICT } else { RELAXED };
+        let fates = vec![fate; 20_000];
+        let run = run_with(limits, &names, ENOUGH, |attempt, records| script(&fates, attempt, records));
+        prop_assert_eq!(run.report.undelivered.len(), names.len());
+    }
+
     /// A stream that fails at a rate, with time enough, gets everything.
     #[test]
-    fn with_time_enough_all_is_acknowledged(keys in prop::collection::vec(0..200_u8, 1..800), seed in any::<u64>()) {
+    fn with_time_enough_all_is_acknowledged(keys in prop::collection::vec(0..200_u8, 1..800), seed in any::<u64>(), strict in any::<bool>()) {
         let names: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let mut chance = fastrand::Rng::with_seed(seed);
-        let run = run(&names, Duration::from_secs(20), |_, records| {
+        let limits = if strict { STRICT } else { RELAXED };
+        let run = run_with(limits, &names, Duration::from_secs(20), |_, records| {
             if chance.f64() < 0.1 {
                 return whole(throttled());
             }
