@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO := cargo
 BINARIES := -p producer -p consumer -p cli
 
-.PHONY: help run local invoke test lint bench
+.PHONY: help run local invoke test fuzz lint bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,6 +25,19 @@ invoke: local ## invokes one function once and prints log and answer: make invok
 test: ## runs every test
 	$(CARGO) build --locked $(BINARIES)
 	$(CARGO) test --locked --workspace
+
+# RUSTC_BOOTSTRAP, because the instruments are behind unstable flags: so any toolchain will do. What a run finds worth
+# keeping goes into fuzz/target/corpus, what breaks a promise into fuzz/artifacts.
+FUZZ := PATH="$(CURDIR)/.tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
+
+fuzz: ## ten seconds of every fuzz target: make fuzz ARGS=-max_total_time=600
+	@$(FUZZ) --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install --locked --root .tools cargo-fuzz" >&2; exit 1; }
+	$(FUZZ) build
+	@set -e; for target in $$($(FUZZ) list); do \
+		echo "== $$target"; found=fuzz/target/corpus/$$target; mkdir -p $$found; \
+		$(FUZZ) run $$target $$found fuzz/corpus/$$target events/producer events/consumer -- \
+			-max_total_time=10 -timeout=10 -max_len=8192 -dict=fuzz/dictionary $(ARGS); \
+	done
 
 lint: ## format, clippy, documentation
 	$(CARGO) fmt --all --check

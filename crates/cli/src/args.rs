@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use local::faults::Asked;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
@@ -39,6 +40,7 @@ Examples:
   rivulet up --udp 127.0.0.1:0 --shards 2 --batch-count 500
   rivulet up --parameter 'ReplyExpression=[0:4]'
   rivulet up --endpoint-url http://127.0.0.1:4566 --stream packets
+  rivulet up --parameter Ordering=strict --fail-entries 0.05 --reset-after 0.05 --seed 7
 
 Send it a packet:
   printf '\\x01\\x02\\x03\\x04hello' | ncat -u -w1 127.0.0.1 5514";
@@ -100,6 +102,55 @@ pub(crate) struct UpArgs {
     /// Another Kinesis in place of the local stream: its URL. It is used with your own AWS credentials and region
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) faults: FaultArgs,
+}
+
+/// What is to go wrong. All but killing concerns the `PutRecords` of the local stream and nothing else.
+#[derive(Debug, Group)]
+#[command(next_help_heading = "Faults on request")]
+pub(crate) struct FaultArgs {
+    /// Each shard takes 1,000 records and 1 MiB a second, as in AWS; entries beyond that are refused
+    #[arg(long, conflicts_with = "endpoint_url")]
+    throttle: bool,
+    /// How probably an entry of a PutRecords fails, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = probability, conflicts_with = "endpoint_url")]
+    fail_entries: Option<f64>,
+    /// How probably a whole PutRecords is refused
+    #[arg(long, value_name = "P", value_parser = probability, conflicts_with = "endpoint_url")]
+    fail_requests: Option<f64>,
+    /// How probably the connection breaks before a PutRecords is carried out
+    #[arg(long, value_name = "P", value_parser = probability, conflicts_with = "endpoint_url")]
+    reset_before: Option<f64>,
+    /// How probably a PutRecords is carried out and the connection breaks in place of the answer
+    #[arg(long, value_name = "P", value_parser = probability, conflicts_with = "endpoint_url")]
+    reset_after: Option<f64>,
+    /// How long every answer to a PutRecords is held back
+    #[arg(long, value_name = "MS", conflicts_with = "endpoint_url")]
+    latency: Option<u32>,
+    /// How probably a function's process is killed while an invocation is under way
+    #[arg(long, value_name = "P", value_parser = probability)]
+    kill_functions: Option<f64>,
+    /// Another seed makes other faults
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    seed: u64,
+}
+
+impl FaultArgs {
+    /// What is to go wrong, if anything is.
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        let asked = Asked {
+            throttle: self.throttle,
+            fail_entries: self.fail_entries.unwrap_or_default(),
+            fail_requests: self.fail_requests.unwrap_or_default(),
+            reset_before: self.reset_before.unwrap_or_default(),
+            reset_after: self.reset_after.unwrap_or_default(),
+            latency: Duration::from_millis(self.latency.unwrap_or_default().into()),
+            kill_functions: self.kill_functions.unwrap_or_default(),
+            seed: self.seed,
+        };
+        (asked != Asked { seed: self.seed, ..Asked::default() }).then_some(asked)
+    }
 }
 
 #[derive(Debug, Group)]
@@ -124,6 +175,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+fn probability(text: &str) -> Result<f64, String> {
+    let expected = || "expected a probability from 0 to 1 such as 0.05".to_owned();
+    text.parse().ok().filter(|probability| (0.0..=1.0).contains(probability)).ok_or_else(expected)
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds such as 0.5".to_owned())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
@@ -142,6 +198,30 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn probabilities_are_from_0_to_1() {
+        for (text, want) in [("0", 0.0), ("0.05", 0.05), ("1", 1.0)] {
+            assert_eq!(probability(text), Ok(want));
+        }
+        for text in ["", "-0.1", "1.01", "NaN", "inf", "5%"] {
+            assert!(probability(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_fault_comes_unasked() {
+        let asked = |line: &str| match Args::parse_from(line.split_whitespace()).command {
+            Command::Up(args) => args.faults.asked(),
+            Command::Invoke(_) => None,
+        };
+        assert_eq!(asked("rivulet up"), None);
+        assert_eq!(asked("rivulet up --seed 7 --fail-entries 0"), None);
+        let want = Asked { latency: Duration::from_millis(20), seed: 7, ..Asked::default() };
+        assert_eq!(asked("rivulet up --seed 7 --latency 20"), Some(want));
+        let remote = ["rivulet", "up", "--endpoint-url", "http://127.0.0.1:1", "--throttle"];
+        assert!(Args::try_parse_from(remote).is_err(), "another Kinesis has no faults of ours");
     }
 
     #[track_caller]

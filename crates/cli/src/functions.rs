@@ -2,8 +2,10 @@
 //! of the caller's environment.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use local::faults::Faults;
 use local::runtime::{Function, FunctionConfig, LogSink};
 
 use crate::args::{FunctionArgs, Which};
@@ -83,6 +85,7 @@ pub(crate) fn function(
     binary: PathBuf,
     surroundings: &Surroundings,
     concurrency: usize,
+    faults: Option<Arc<Faults>>,
     log: LogSink,
 ) -> Function {
     let settings = which.of(template);
@@ -100,6 +103,7 @@ pub(crate) fn function(
         concurrency,
         account: surroundings.account.clone(),
         region: surroundings.region.clone(),
+        faults,
     };
     Function::new(config, log)
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
 
     // The log goes to standard error, so that the answer alone can be piped on.
     let log: LogSink = Arc::new(|_, lines| screen::log(lines));
-    let function = function(which, &template, binary, &surroundings, 1, log);
+    let function = function(which, &template, binary, &surroundings, 1, None, log);
     let outcome = function.invoke(event.into()).await;
     function.stop().await;
     let (answer, end) = match outcome {

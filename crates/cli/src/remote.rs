@@ -5,18 +5,22 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::ProvideCredentials;
-use aws_sdk_kinesis::error::DisplayErrorContext;
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::ShardIteratorType;
-use local::mapping::Source;
+use local::mapping::{Lineage, Source, Unreadable};
 use local::stream::{Position, Read, Record, ShardId};
 
 use crate::functions::{Surroundings, access};
 
 /// How often a shard without news is asked: well below its five reads a second, which others share.
 const POLL: Duration = Duration::from_millis(500);
+
+/// Longest wait for one answer: ten megabytes of records over a slow line.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A stream behind the Kinesis API.
 pub(crate) struct Remote {
@@ -27,7 +31,10 @@ pub(crate) struct Remote {
 
 /// Finds the stream, with the credentials and the region of whoever runs the command.
 pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<(Remote, Surroundings)> {
-    let config = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(endpoint).load().await;
+    let patience = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
+    let config =
+        aws_config::defaults(BehaviorVersion::latest()).endpoint_url(endpoint).timeout_config(patience);
+    let config = config.load().await;
     let client = Client::new(&config);
     let described = client.describe_stream_summary().stream_name(stream).send().await;
     let described = described.map_err(|error| anyhow!("{}", DisplayErrorContext(&error)));
@@ -52,7 +59,7 @@ async fn credentials(config: &SdkConfig, endpoint: &str) -> Result<Vec<(String, 
 }
 
 impl Remote {
-    async fn iterator(&self, shard: ShardId, from: Position) -> Result<String, String> {
+    async fn iterator(&self, shard: ShardId, from: Position) -> Result<String, Unreadable> {
         if let Some((position, iterator)) = self.kept().get(&shard)
             && *position == from
         {
@@ -72,8 +79,11 @@ impl Remote {
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number.to_string()),
         };
-        let given = ask.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
-        given.shard_iterator.ok_or_else(|| "the answer held no iterator".to_owned())
+        let given = ask.send().await.map_err(|error| unreadable(&error))?;
+        let iterator =
+            given.shard_iterator.ok_or_else(|| Unreadable::Now("the answer held no iterator".into()))?;
+        self.kept().insert(shard, (from, iterator.clone()));
+        Ok(iterator)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<ShardId, (Position, String)>> {
@@ -86,16 +96,17 @@ impl Source for Remote {
         self.arn.clone()
     }
 
-    async fn shards(&self) -> Result<Vec<ShardId>, String> {
+    async fn shards(&self) -> Result<Vec<Lineage>, Unreadable> {
         let (mut shards, mut next) = (Vec::new(), None);
         loop {
             let ask = self.client.list_shards();
             // A page is asked for by its token alone.
             let ask = if next.is_some() { ask.set_next_token(next) } else { ask.stream_arn(&self.arn) };
-            let page = ask.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+            let page = ask.send().await.map_err(|error| unreadable(&error))?;
             for shard in page.shards.unwrap_or_default() {
-                let id = shard.shard_id.parse().map_err(|_| format!("{} is no shard id", shard.shard_id))?;
-                shards.push(id);
+                let parents = shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id);
+                let parents = parents.map(|id| shard_id(&id)).collect::<Result<_, _>>()?;
+                shards.push(Lineage { id: shard_id(&shard.shard_id)?, parents });
             }
             next = page.next_token;
             if next.is_none() {
@@ -104,7 +115,12 @@ impl Source for Remote {
         }
     }
 
-    async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, String> {
+    /// Left as it is: reading keeps the iterator that was made first.
+    async fn fix(&self, _: ShardId, from: Position) -> Result<Position, Unreadable> {
+        Ok(from)
+    }
+
+    async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
         let most = i32::try_from(most.clamp(1, 10_000)).unwrap_or(10_000);
         let mut iterator = self.iterator(shard, from).await?;
         loop {
@@ -118,9 +134,14 @@ impl Source for Remote {
                 .await;
             let got = got.map_err(|error| {
                 self.kept().remove(&shard); // it may have expired
-                DisplayErrorContext(&error).to_string()
+                unreadable(&error)
             })?;
-            let records = got.records.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
+            let records = got
+                .records
+                .into_iter()
+                .map(record)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Unreadable::Now)?;
             let at = records.last().map_or(from, |record| Position::After(record.sequence_number));
             let next = got.next_shard_iterator;
             if let Some(next) = &next {
@@ -141,6 +162,22 @@ impl Source for Remote {
             }
         }
     }
+}
+
+fn unreadable<E>(error: &SdkError<E>) -> Unreadable
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let words = DisplayErrorContext(error).to_string();
+    if error.code() == Some("ResourceNotFoundException") {
+        Unreadable::ForGood(words)
+    } else {
+        Unreadable::Now(words)
+    }
+}
+
+fn shard_id(text: &str) -> Result<ShardId, Unreadable> {
+    text.parse().map_err(|_| Unreadable::Now(format!("{text} is no shard id")))
 }
 
 fn record(record: aws_sdk_kinesis::types::Record) -> Result<Record, String> {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 
+use local::faults::Faults;
 use local::gateway::udp::DROPS_ARE_COUNTED;
 use local::tally::Tally;
 
@@ -122,6 +123,15 @@ pub(crate) fn tally(tally: &Tally, unfinished_packets: u64, unfinished_records: 
     let mut text = String::from("\n");
     for (name, count, meaning) in rows {
         let _ = writeln!(text, "  {name:<12} {count:>width$}  {meaning}");
+    }
+    text
+}
+
+/// How often each fault that was asked for happened.
+pub(crate) fn faults(faults: &Faults) -> String {
+    let mut text = format!("\n  faults, by seed {}:\n", faults.seed());
+    for fired in faults.fired() {
+        let _ = writeln!(text, "  {:<14} {:>6}  {}", fired.name, fired.times, fired.what);
     }
     text
 }

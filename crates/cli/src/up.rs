@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use local::faults::Faults;
 use local::gateway::{self, Batching};
 use local::mapping::{self, Event, Listener, Rest, Settings, Source};
 use local::runtime::{Function, LogSink};
@@ -42,11 +43,13 @@ pub(crate) async fn run(args: UpArgs) -> Result<End> {
     let consumer = args.functions.binary(Which::Consumer)?;
     let mut interrupts = Interrupts::new()?;
     let sockets = Sockets::bind(&args).await?;
+    let faults = args.faults.asked().map(|asked| Arc::new(Faults::new(asked)));
     match &args.endpoint_url {
         None => {
             let config = Config {
                 retention: args.retention_age,
                 retention_bytes: args.retention_mib << 20,
+                faults: faults.clone(),
                 ..Config::local()
             };
             let kinesis = Kinesis::new(config.clone());
@@ -62,15 +65,18 @@ pub(crate) async fn run(args: UpArgs) -> Result<End> {
             };
             let words = format!("{} ({shards} shards, Kinesis API at {endpoint})", args.stream);
             let api = Some(kinesis);
-            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets };
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
             run.until(&mut interrupts, Arc::new(stream.clone()), api, Some(stream)).await
         }
         Some(endpoint) => {
-            let (remote, surroundings) = remote::connect(endpoint, &args.stream).await?;
+            let (remote, surroundings) = tokio::select! {
+                connected = remote::connect(endpoint, &args.stream) => connected?,
+                () = interrupts.next() => return Ok(End::Interrupted),
+            };
             let Surroundings { account, region, .. } = &surroundings;
             let words = format!("{} of account {account} in {region}, at {endpoint}", args.stream);
             screen::note(&format!("every packet goes to the stream {words}"));
-            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets };
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
             run.until::<Remote>(&mut interrupts, Arc::new(remote), None, None).await
         }
     }
@@ -113,6 +119,7 @@ struct Run<'a> {
     /// The stream in words.
     words: String,
     sockets: Sockets,
+    faults: Option<Arc<Faults>>,
 }
 
 impl Run<'_> {
@@ -128,8 +135,10 @@ impl Run<'_> {
             screen::note(note);
         }
         let tally = Arc::new(Tally::default());
-        let shards =
-            source.shards().await.map_err(|why| anyhow::anyhow!(why)).context("the stream's shards")?.len();
+        let shards = tokio::select! {
+            shards = source.shards() => shards.map_err(|why| anyhow!("the stream's shards cannot be listed: {why}"))?.len(),
+            () = interrupts.next() => return Ok(End::Interrupted),
+        };
         let (stop_input, input_stopped) = watch::channel(false);
         let (stop_rest, rest_stopped) = watch::channel(false);
 
@@ -151,6 +160,7 @@ impl Run<'_> {
             batching,
             producer.clone(),
             Arc::clone(&tally),
+            Arc::new(screen::note),
             input_stopped.clone(),
             GRACE,
         ));
@@ -169,8 +179,18 @@ impl Run<'_> {
             "stopping: no more input; what is under way has two seconds (Ctrl-C again ends at once)",
         );
         let _ = stop_input.send(true);
-        let finish =
-            finish(Ending { udp, http, mapping, api, stop_rest, local, handled, producer, consumer });
+        let finish = finish(Ending {
+            udp,
+            http,
+            mapping,
+            api,
+            stop_rest,
+            local,
+            handled,
+            tally: Arc::clone(&tally),
+            producer,
+            consumer,
+        });
         let unfinished = tokio::select! {
             unfinished = finish => unfinished,
             () = interrupts.next() => return Ok(End::Interrupted),
@@ -178,6 +198,9 @@ impl Run<'_> {
         counts.abort();
         let (packets, records) = (unfinished.packets(), unfinished.records.len() as u64);
         screen::show(&screen::tally(&tally, packets, records));
+        if let Some(faults) = &self.faults {
+            screen::show(&screen::faults(faults));
+        }
         if packets + records > 0 {
             let file = unfinished.write().context("what was unfinished could not be written to a file")?;
             screen::note(&format!("what was unfinished is in {}", file.display()));
@@ -200,7 +223,15 @@ impl Run<'_> {
                 Which::Consumer => tally.read_consumer_log(lines),
             }
         });
-        function(which, &self.template, binary.to_owned(), &self.surroundings, concurrency, log)
+        function(
+            which,
+            &self.template,
+            binary.to_owned(),
+            &self.surroundings,
+            concurrency,
+            self.faults.clone(),
+            log,
+        )
     }
 }
 
@@ -213,6 +244,7 @@ struct Ending {
     stop_rest: watch::Sender<bool>,
     local: Option<Stream>,
     handled: Arc<local::tally::Count>,
+    tally: Arc<Tally>,
     producer: Function,
     consumer: Function,
 }
@@ -223,14 +255,16 @@ async fn finish(ending: Ending) -> Unfinished {
     // Each of the two keeps to the grace by itself.
     let batches = ending.udp.await.unwrap_or_default();
     let _ = ending.http.await;
-    if let Some(stream) = &ending.local {
-        let all_handled = async {
-            while ending.handled.get() < stream.counts().appended {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+    let all_handled = async {
+        // Of another Kinesis nothing is known but what was put there.
+        let stored = || {
+            ending.local.as_ref().map_or_else(|| ending.tally.acknowledged.get(), |own| own.counts().appended)
         };
-        let _ = tokio::time::timeout_at(deadline, all_handled).await;
-    }
+        while ending.handled.get() < stored() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout_at(deadline, all_handled).await;
     let _ = ending.stop_rest.send(true);
     let rests = ending.mapping.await.unwrap_or_default();
     ending.producer.stop().await;

@@ -33,7 +33,8 @@
 //!
 //! A `packet` line is INFO. One with a `reason` is WARN: the `Data` of that packet is not what its `Formatter` says,
 //! and stands in `text` as it came (where it is no string at all, the packet's JSON does). A `record` line is INFO,
-//! an `undecodable` one ERROR. `LOG_PACKETS` and `LOG_PAYLOAD_BYTES` shape the lines of readable packets alone.
+//! an `undecodable` one ERROR. Of all these only the line of a readable packet is left out where
+//! the log's level is above its own; the others go under the level's name then. `LOG_PACKETS` and `LOG_PAYLOAD_BYTES` shape the lines of readable packets alone.
 //!
 //! What is too long for one line ([`LINE_BYTES`](function::lines::LINE_BYTES)) comes in numbered ones, whose
 //! `base64` put together is the record's data (for `undecodable`, the entry of the event), whole.

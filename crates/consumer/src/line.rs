@@ -91,7 +91,11 @@ impl Decoded<'_> {
     /// record's data in parts.
     fn packet(&self, lines: &mut Lines, level: Level, line: PacketLine<'_>) {
         let mark = lines.mark();
-        lines.push(level, "packet", &line);
+        // What could not be read is shaped by no setting: its line is written whatever the level.
+        match line.reason {
+            None => lines.push(level, "packet", &line),
+            Some(_) => lines.push_always(level, "packet", &line),
+        }
         if lines.len_since(mark) > LINE_BYTES {
             lines.rewind(mark);
             lines.whole(level, "packet", &Reasoned { what: line.about, reason: line.reason }, self.data);

@@ -87,9 +87,10 @@ impl Lines {
     /// numbered lines with the members `id` (what belongs together), `part` (from 1), `of` and `base64`. The
     /// parts' bytes, put one behind the other, are `bytes` again.
     ///
-    /// `fields` come back on each part, so they should be short.
+    /// `fields` come back on each part, so they should be short. It is written whatever the threshold: a log may be the
+    /// only place that still has the bytes.
     pub fn whole<F: Serialize>(&mut self, level: Level, message: &str, fields: &F, bytes: &[u8]) {
-        let Some(level) = self.written_level(level) else { return };
+        let level = level.max(self.threshold);
         if bytes.len() <= LINE_BYTES {
             let mark = self.mark();
             self.line(level, message, &Beside { fields, more: Contents::of(bytes) });
@@ -141,7 +142,7 @@ impl Lines {
 
     /// Adds a line whatever the threshold: at `level`, or at the threshold where that is more severe, because
     /// Lambda's own filter would drop it otherwise.
-    pub(crate) fn push_always<F: Serialize>(&mut self, level: Level, message: &str, fields: &F) {
+    pub fn push_always<F: Serialize>(&mut self, level: Level, message: &str, fields: &F) {
         self.line(level.max(self.threshold), message, fields);
     }
 

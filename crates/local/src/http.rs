@@ -1,8 +1,10 @@
 //! The one HTTP server loop of the local cloud: HTTP/1.1 and h2c on a loopback port, one handler for all requests.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -31,11 +33,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const WINDOW: u32 = 1 << 20;
 
 /// Answers requests on `listener` until `stop` resolves; then accepts no more, lets requests in flight end for two
-/// seconds, and closes what is left.
+/// seconds, and closes what is left. A handler that gives no response breaks its connection.
 pub(crate) async fn serve<H, F>(listener: TcpListener, handler: H, stop: impl Future<Output = ()>)
 where
     H: Fn(Request, SocketAddr) -> F + Clone + Send + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output: Into<Option<Response>>> + Send + 'static,
 {
     let mut stop = pin!(stop);
     let stopping = watch::Sender::new(false);
@@ -69,15 +71,24 @@ async fn connection<F>(
     handler: impl Fn(Request) -> F + Send + 'static,
     mut stopping: watch::Receiver<bool>,
 ) where
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output: Into<Option<Response>>> + Send + 'static,
 {
     // Answers are single small writes: waiting to fill a segment would only add delay.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
+    let broken = Arc::new(Notify::new());
+    let breaking = Arc::clone(&broken);
     let service = service_fn(move |request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, breaking) = (handler(request), Arc::clone(&breaking));
+        async move {
+            if let Some(answer) = answer.await.into() {
+                return Ok::<_, Infallible>(answer);
+            }
+            // An error given to hyper would end an HTTP/1 connection, but of HTTP/2 only the one stream.
+            breaking.notify_one();
+            pending().await
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().initial_stream_window_size(WINDOW).initial_connection_window_size(4 * WINDOW);
@@ -85,9 +96,13 @@ async fn connection<F>(
     let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
     let ended = tokio::select! {
         ended = &mut serving => ended,
+        () = broken.notified() => return,
         () = stopped => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                ended = serving => ended,
+                () = broken.notified() => return,
+            }
         }
     };
     if let Err(error) = ended {

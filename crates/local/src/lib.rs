@@ -4,6 +4,8 @@
 //! - [`runtime`]: Lambda's Runtime API, and the processes that speak it
 //! - [`mapping`]: the event source mapping between a stream and a function
 //! - [`gateway`]: UDP and HTTP in front of a function
+//! - [`faults`]: what goes wrong on request
+//! - [`queue`]: an SQS queue, in memory, behind its own HTTP API
 //! - [`tally`]: the counts of a run
 //!
 //! The parts know the formats that go between them and nothing of the functions' insides; everything listens on the
@@ -16,6 +18,10 @@ pub mod runtime;
 pub mod mapping;
 
 pub mod gateway;
+
+pub mod faults;
+
+pub mod queue;
 
 pub mod tally;
 

@@ -41,6 +41,7 @@ while true; do
         '"error"') post "$api/$id/error" '{"errorType":"Mine","errorMessage":"it broke"}' ;;
         '"exit"') echo "going"; exit 7 ;;
         '"hang"') sleep 60 ;;
+        '"answer and sleep"') post "$api/$id/response" '"good night"'; sleep 60 ;;
         '"answer and exit"') post "$api/$id/response" '"bye"'; exit 0 ;;
         '"stale"') post "$api/not-$id/response" '"stale"'; post "$api/$id/response" "\"${body//\"/}\"" ;;
         '"huge"') { printf 'POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 7000000\r\n\r\n' "$api/$id/response"
@@ -90,6 +91,7 @@ fn function(
         concurrency,
         account: "000000000000".into(),
         region: "us-east-1".into(),
+        faults: None,
     };
     (Function::new(config, sink), log)
 }
@@ -170,6 +172,41 @@ async fn an_answer_counts_although_the_process_ends_behind_it() {
     let odd = odd(1, &[]);
     assert_eq!(odd.answer("answer and exit").await, "bye");
     assert!(odd.answer("answer").await.is_string());
+}
+
+#[tokio::test]
+async fn an_environment_that_asks_for_no_more_events_is_replaced() {
+    let odd = odd(1, &[]);
+    assert_eq!(odd.answer("answer and sleep").await, "good night");
+    assert!(odd.answer("answer").await.is_string());
+    assert_eq!(odd.function.cold_starts(), 2);
+}
+
+#[tokio::test]
+async fn an_invocation_under_way_ends_when_the_function_is_stopped() {
+    let odd = odd(1, &[]);
+    let stop = async {
+        while !odd.log().contains("hang") {
+            tokio::task::yield_now().await;
+        }
+        odd.function.stop().await;
+    };
+    let (under_way, waiting, ()) = tokio::join!(odd.invoke("hang"), odd.invoke("answer"), stop);
+    assert!(matches!(under_way, Outcome::FunctionError(_)), "{under_way:?}");
+    assert!(matches!(waiting, Outcome::NotInvoked(_)), "{waiting:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_invocation() {
+    let odd = odd(1, &[]);
+    let nobody_reads = odd.log.lock().unwrap();
+    for _ in 0..3 {
+        let answer = odd.function.invoke("\"answer\"".into()).await;
+        assert!(matches!(answer, Outcome::Answer(_)), "{answer:?}");
+    }
+    drop(nobody_reads);
+    odd.function.stop().await;
+    assert_eq!(odd.log().lines().count(), 3);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub(crate) struct Undelivered {
     pub(crate) attempts: u32,
     pub(crate) may_be_stored: bool,
     pub(crate) cause: Cause,
+    /// The queue for undelivered packets has it.
+    pub(crate) queued: bool,
 }
 
 /// What whoever asked can do about it.
@@ -71,16 +73,22 @@ struct Response {
     is_base64_encoded: bool,
 }
 
+/// Most bytes of an answer's body: 6 MB are carried (Lambda quotas), and in an HTTP response the body is text again,
+/// which takes up to a quarter more for the quotes in it.
+const BODY_BYTES: usize = 4 * 1024 * 1024;
+
 /// Seconds after which a caller may try again: about as long as a throttled shard needs.
 const RETRY_AFTER: &str = "1";
 
 impl Answer {
     /// The answer to `caller` for packets with these tags (raw JSON) and fates, in order; `replies` is a JSON list.
     pub(crate) fn new(caller: Caller, replies: &str, packets: &[(Option<&RawValue>, Fate)]) -> Self {
-        let body = match caller {
+        let full = match caller {
             Caller::Gateway => body(replies, "Undelivered", packets.iter().filter_map(undelivered)),
             Caller::Direct | Caller::Http(_) => body(replies, "Records", packets.iter().map(record)),
         };
+        // What is written is written: an answer that Lambda would not carry must not turn it into a failure.
+        let body = if full.get().len() <= BODY_BYTES { full } else { short(packets) };
         match caller {
             Caller::Gateway | Caller::Direct => Self(Form::Plain(body)),
             Caller::Http(envelope) => {
@@ -141,6 +149,17 @@ fn body(replies: &str, list: &str, entries: impl Iterator<Item = String>) -> Box
     text.push('}');
     // Built of JSON values, it is one; were it not, an empty answer would still say that nothing is replied.
     RawValue::from_string(text).unwrap_or_default()
+}
+
+/// The account in numbers alone. Every undelivered packet is in the log or in the queue all the same.
+fn short(packets: &[(Option<&RawValue>, Fate)]) -> Box<RawValue> {
+    let undelivered = packets.iter().filter(|(_, fate)| matches!(fate, Fate::Undelivered(_))).count();
+    let acknowledged = packets.len() - undelivered;
+    let why = "the answer for each packet would be larger than Lambda carries";
+    let text = json!({
+        "Replies": [], "AcknowledgedCount": acknowledged, "UndeliveredCount": undelivered, "Omitted": why,
+    });
+    RawValue::from_string(text.to_string()).unwrap_or_default()
 }
 
 fn record((tag, fate): &(Option<&RawValue>, Fate)) -> String {
@@ -212,11 +231,19 @@ pub enum Error {
         /// The JSON type that was found.
         found: String,
     },
-    /// Packets are undelivered for a cause that passes, and nobody else holds them: the caller should try again. All
-    /// are in the log, and what was acknowledged will be repeated.
+    /// The event's `Messages` hold more packets than are taken at once. None was written.
+    #[error("expected at most {most} packets in Messages, found {given}; none was written")]
+    TooManyPackets {
+        /// How many there are.
+        given: usize,
+        /// How many are taken.
+        most: usize,
+    },
+    /// Packets are undelivered for a cause that passes, and no queue has them: the caller should try again. All are in
+    /// the log, and what was acknowledged will be repeated.
     #[error("{undelivered} of {given} packets are undelivered and in the log; the first for {first}")]
     UndeliveredPackets {
-        /// How many are undelivered.
+        /// How many are neither in the stream nor in the queue.
         undelivered: usize,
         /// How many were given.
         given: usize,
@@ -231,6 +258,7 @@ impl Error {
         match self {
             Self::UnexpectedEvent { .. } => "UnexpectedEvent",
             Self::MessagesNotAList { .. } => "MessagesNotAList",
+            Self::TooManyPackets { .. } => "TooManyPackets",
             Self::UndeliveredPackets { .. } => "UndeliveredPackets",
         }
     }

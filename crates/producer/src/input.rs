@@ -57,6 +57,10 @@ pub(crate) enum Request<'a> {
     Refuse(Refusal),
 }
 
+/// Most packets of one event. With the gateway's metadata a packet has over 200 bytes, so that the 6 MB of a Lambda event
+/// (Lambda quotas) hold fewer; more of them are no gateway's, and would cost more memory and time than a function has.
+pub(crate) const MOST_PACKETS: usize = 30_000;
+
 /// Methods that carry packets.
 pub(crate) const METHODS: &str = "POST, PUT";
 
@@ -71,9 +75,18 @@ pub(crate) fn read<'a>(
 ) -> Result<Request<'a>, Error> {
     let unexpected = || Error::UnexpectedEvent { found: top_level_keys(event) };
     let members = Members::read(event).ok_or_else(unexpected)?;
-    if let Some(messages) = members.get("Messages") {
+    // `null` beside a packet's own members is one more member of a packet.
+    let batch =
+        members.get("Messages").filter(|messages| *messages != "null" || members.get("Data").is_none());
+    if let Some(messages) = batch {
+        if members.0.iter().filter(|(name, _)| name == "Messages").count() > 1 {
+            return Err(Error::MessagesNotAList { found: "several members of that name".into() });
+        }
         let entries =
             list(messages).ok_or_else(|| Error::MessagesNotAList { found: kind(messages).into() })?;
+        if entries.len() > MOST_PACKETS {
+            return Err(Error::TooManyPackets { given: entries.len(), most: MOST_PACKETS });
+        }
         return Ok(Request::Write(Input { entries, caller: Caller::Gateway }));
     }
     if let Some(request) =
@@ -199,6 +212,13 @@ impl HttpRequest {
         let batch = str::from_utf8(body).ok().and_then(Members::read);
         let messages = batch.and_then(|batch| list(batch.get("Messages")?));
         if let Some(messages) = messages {
+            if messages.len() > MOST_PACKETS {
+                let given = messages.len();
+                return refuse(
+                    413,
+                    format!("the batch has {given} packets, at most {MOST_PACKETS} are taken; none was"),
+                );
+            }
             let entries = messages.into_iter().map(|entry| Cow::Owned(entry.into_owned())).collect();
             return Request::Write(Input { entries, caller });
         }

@@ -9,7 +9,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use writer::PutRecords;
 
-use crate::{Answer, Error, Invocation, Producer};
+use crate::{Answer, Error, Invocation, Producer, SendMessages};
 
 /// Takes one invocation after the other from the Lambda Runtime API until the process is ended.
 ///
@@ -18,13 +18,15 @@ use crate::{Answer, Error, Invocation, Producer};
 ///
 /// # Panics
 /// Without the variables that Lambda sets for every function.
-pub async fn run<S: PutRecords>(producer: Producer<S>) -> Result<(), lambda_runtime::Error> {
+pub async fn run<S: PutRecords, Q: SendMessages>(
+    producer: Producer<S, Q>,
+) -> Result<(), lambda_runtime::Error> {
     let producer = &producer;
     lambda_runtime::run(service_fn(async move |event| invoke(producer, event).await)).await
 }
 
-async fn invoke<S: PutRecords>(
-    producer: &Producer<S>,
+async fn invoke<S: PutRecords, Q: SendMessages>(
+    producer: &Producer<S, Q>,
     event: LambdaEvent<Box<RawValue>>,
 ) -> Result<Answer, Error> {
     let now = SystemTime::now();

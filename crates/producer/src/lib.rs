@@ -2,20 +2,22 @@
 //! writes each as one record of a Kinesis stream.
 //!
 //! A packet given to an invocation that gets to answer ends in exactly one of two places: acknowledged by Kinesis, or
-//! named as undelivered, in the answer and whole in the log. The record is the packet: its JSON goes into the stream
+//! named as undelivered, in the answer, and whole in the queue or the log. The record is the packet: its JSON goes into the stream
 //! as it came.
 //!
 //! In reading order: [`Settings`], `input` (what an event is, told by its shape), [`Producer`] (packets to records and
-//! back to an account of each), `answer` (the account in the words of whoever asked), [`run`] (under Lambda).
+//! back to an account of each), `queue` (what is undelivered, to SQS), `answer` (the account in the words of whoever asked), [`run`] (under Lambda).
 //!
 //! # The log
 //!
 //! Every line is a JSON object with `timestamp`, `level` and `message` first.
 //!
-//! - `undelivered` (ERROR), one for each packet: `tag`, `partitionKey`, `code` and `reason`, `attempts`, `mayBeStored`,
+//! - `queued` and `not queued` (WARN): how many of the undelivered `packets` the queue took or did not take, and the
+//!   first one's `reason`.
+//! - `undelivered` (ERROR), one for each packet that no queue took: `tag`, `partitionKey`, `code` and `reason`, `attempts`, `mayBeStored`,
 //!   and the packet whole, in `text` or `base64`, in numbered lines where it is too long for one.
 //! - `summary`, one for each invocation and written whatever the level, is also a CloudWatch metric: `Packets` =
-//!   `Acknowledged` + `Undelivered`, `Bytes` (of the packets' JSON), `Replies`, `RandomKeys` (the expression gave
+//!   `Acknowledged` + `Undelivered`, `Queued` (undelivered, and taken by the queue), `Bytes` (of the packets' JSON), `Replies`, `RandomKeys` (the expression gave
 //!   none), `CutKeys` (longer than 256 characters), `UndecodablePayloads`, `Requests`, `Retries`, `Throttled`,
 //!   `PossibleDuplicates`, `Milliseconds`, `ColdStart`.
 
@@ -26,6 +28,9 @@ mod input;
 
 mod produce;
 pub use produce::{Invocation, Producer};
+
+mod queue;
+pub use queue::{Answer as QueueAnswer, Refusal, SendMessages, Sqs, Then};
 
 mod answer;
 pub use answer::{Answer, Error};

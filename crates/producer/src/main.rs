@@ -1,10 +1,10 @@
-//! The producer function: settings, log, stream, run.
+//! The producer function: settings, log, stream, queue, run.
 
 use std::process::ExitCode;
 
 use function::log::Log;
 use function::settings::Reader;
-use producer::{Producer, Settings};
+use producer::{Producer, Settings, Sqs};
 use writer::Kinesis;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,7 +22,8 @@ async fn main() -> ExitCode {
         }
     };
     let stream = Kinesis::connect(settings.stream.clone()).await;
-    match producer::run(Producer::new(settings, stream, log.level)).await {
+    let queue = settings.undelivered_queue_url.clone().map(Sqs::new);
+    match producer::run(Producer::new(settings, stream, log.level).with_queue(queue)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the Lambda runtime ended: {error}");

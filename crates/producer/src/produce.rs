@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use function::deadline::queue_time;
 use function::lines::Lines;
 use function::log::Level;
 use function::metrics::Metric;
@@ -11,17 +12,19 @@ use jiff::Timestamp;
 use packet::{KeyOutcome, NotAPacket, Packet, PayloadError, Replies, random_key};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use writer::{Class, PutRecords, Record, Report};
+use writer::{Class, PutRecords, Record, Report, StreamId};
 
 use crate::answer::{Answer, Cause, Error, Fate, Undelivered};
 use crate::input::{self, Caller, Request};
+use crate::queue::{self, MESSAGE_BYTES, Message, SendMessages, Sqs};
 use crate::settings::Settings;
 
-/// The producer: its settings, the stream it writes to, and the level of its log.
+/// The producer: its settings, the stream it writes to, the queue for what is undelivered, and the level of its log.
 #[derive(Debug)]
-pub struct Producer<S> {
+pub struct Producer<S, Q = Sqs> {
     settings: Settings,
     stream: S,
+    queue: Option<Q>,
     level: Level,
     warm: AtomicBool,
 }
@@ -53,12 +56,20 @@ struct Keys {
     undecodable: usize,
 }
 
-impl<S: PutRecords> Producer<S> {
-    /// A producer that has not been invoked.
+impl<S> Producer<S> {
+    /// A producer that has not been invoked, and has no queue.
     pub fn new(settings: Settings, stream: S, level: Level) -> Self {
-        Self { settings, stream, level, warm: AtomicBool::new(false) }
+        Self { settings, stream, queue: None, level, warm: AtomicBool::new(false) }
     }
 
+    /// The same with this queue for undelivered packets; with none they go to the log.
+    pub fn with_queue<Q>(self, queue: Option<Q>) -> Producer<S, Q> {
+        let Self { settings, stream, level, warm, .. } = self;
+        Producer { settings, stream, queue, level, warm }
+    }
+}
+
+impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
     /// One invocation: reads the event, writes its packets, accounts for each, and writes the log to `out` with one
     /// write.
     ///
@@ -92,7 +103,7 @@ impl<S: PutRecords> Producer<S> {
         let until = started + invocation.work_time;
         let report = writer::put(&self.stream, &records, self.settings.limits, until).await;
         let effort = report.effort;
-        let fates = fates(&entries, &positions, report);
+        let mut fates = fates(&entries, &positions, report);
 
         let mut lines = Lines::new(self.level);
         lines.begin(invocation.now, invocation.request_id);
@@ -100,10 +111,21 @@ impl<S: PutRecords> Producer<S> {
         for (&position, record) in positions.iter().zip(&records) {
             partition_keys[position] = Some(record.partition_key.as_str());
         }
-        let mut undelivered = 0;
+        let until = started + queue_time(invocation.work_time);
+        let refused = self.queue(&entries, &partition_keys, &mut fates, until).await;
+        let undelivered = fates.iter().filter_map(Fate::undelivered).count();
+        let queued = fates.iter().filter_map(Fate::undelivered).filter(|why| why.queued);
+        let first_queued = queued.clone().next().map(Undelivered::reason);
+        let queued = queued.count();
+        let mut push = |message, packets, reason: Option<String>| {
+            if let Some(reason) = reason {
+                lines.push(Level::Warn, message, &OfTheQueue { packets, reason });
+            }
+        };
+        push("queued", queued, first_queued);
+        push("not queued", undelivered - queued, refused);
         for ((entry, fate), partition_key) in entries.iter().zip(&fates).zip(partition_keys) {
-            if let Fate::Undelivered(why) = fate {
-                undelivered += 1;
+            if let Some(why) = fate.undelivered().filter(|why| !why.queued) {
                 log_undelivered(&mut lines, entry, partition_key, why);
             }
         }
@@ -114,6 +136,7 @@ impl<S: PutRecords> Producer<S> {
                 Metric::count("Packets", entries.len()),
                 Metric::count("Acknowledged", entries.len() - undelivered),
                 Metric::count("Undelivered", undelivered),
+                Metric::count("Queued", queued),
                 Metric::bytes("Bytes", entries.iter().map(|entry| entry.raw.len()).sum()),
                 Metric::count("Replies", replies.len()),
                 Metric::count("RandomKeys", keys.random),
@@ -152,6 +175,45 @@ impl<S: PutRecords> Producer<S> {
         }
     }
 
+    /// Gives what is undelivered to the queue, and notes what it took; says why it did not take the rest, if there is
+    /// a rest and a queue.
+    async fn queue(
+        &self,
+        entries: &[Entry<'_>],
+        partition_keys: &[Option<&str>],
+        fates: &mut [Fate],
+        until: Instant,
+    ) -> Option<String> {
+        let queue = self.queue.as_ref()?;
+        let StreamId { name, arn } = &self.settings.stream;
+        let stream = arn.as_deref().or(name.as_deref()).unwrap_or_default();
+        let mut refused = None;
+        let (mut undelivered, mut bodies) = (Vec::new(), Vec::new());
+        for ((entry, fate), &partition_key) in entries.iter().zip(fates).zip(partition_keys) {
+            let Fate::Undelivered(why) = fate else { continue };
+            let body = serde_json::from_str(entry.raw).ok().and_then(|packet| {
+                let (reason, attempts, may_be_stored) = (why.reason(), why.attempts, why.may_be_stored);
+                Message { stream, partition_key, reason, attempts, may_be_stored, packet }.body()
+            });
+            match body {
+                Some(body) => {
+                    undelivered.push(why);
+                    bodies.push(body);
+                }
+                None => refused = Some(format!("MessageTooLarge: a message has at most {MESSAGE_BYTES} bytes")),
+            }
+        }
+        let delivery = queue::deliver(queue, &bodies, until.into()).await;
+        if delivery.taken.contains(&false) {
+            let too_late = || "NotSent: the time for the queue was over before the packet's turn came".to_owned();
+            refused = Some(delivery.refusal.map_or_else(too_late, |refusal| refusal.to_string()));
+        }
+        for (why, taken) in undelivered.into_iter().zip(delivery.taken) {
+            why.queued = taken;
+        }
+        refused
+    }
+
     /// The replies to acknowledged packets; one that cannot be made or sent is left out.
     fn replies(&self, entries: &[Entry<'_>], fates: &[Fate], scratch: &mut Vec<u8>) -> Replies {
         let mut replies = Replies::default();
@@ -178,13 +240,13 @@ impl<S: PutRecords> Producer<S> {
         replies: Replies,
         logged: bool,
     ) -> Result<Answer, Error> {
-        let lost: Vec<_> = fates.iter().filter_map(Fate::undelivered).collect();
+        let lost: Vec<_> = fates.iter().filter_map(Fate::undelivered).filter(|why| !why.queued).collect();
         let mendable = lost.iter().any(|why| why.cause.can_be_mended_by_time());
         let answers_count = matches!(caller, Caller::Http(_)) || self.settings.reply.is_some();
         // Where even the log failed, failing is all that is left to say that packets are undelivered.
         if let Some(first) = lost.first().filter(|_| !logged || (mendable && !answers_count)) {
-            let first = format!("{}: {}", first.code, first.message);
-            return Err(Error::UndeliveredPackets { undelivered: lost.len(), given: fates.len(), first });
+            let (undelivered, given, first) = (lost.len(), fates.len(), first.reason());
+            return Err(Error::UndeliveredPackets { undelivered, given, first });
         }
         let packets: Vec<_> = entries.iter().map(Entry::tag).zip(fates).collect();
         Ok(Answer::new(caller, &replies.into_json(), &packets))
@@ -206,6 +268,12 @@ impl Fate {
     }
 }
 
+impl Undelivered {
+    fn reason(&self) -> String {
+        format!("{}: {}", self.code, self.message)
+    }
+}
+
 /// The fate of every entry: what the writer reports of those that were written, and of the others that they are none.
 fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate> {
     let mut fates: Vec<_> = entries
@@ -216,7 +284,8 @@ fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate
                 Err(why) => why.to_string(),
             };
             let (code, cause) = ("NotAPacket".to_owned(), Cause::Hopeless);
-            Fate::Undelivered(Undelivered { code, message, attempts: 0, may_be_stored: false, cause })
+            let (attempts, may_be_stored, queued) = (0, false, false);
+            Fate::Undelivered(Undelivered { code, message, attempts, may_be_stored, cause, queued })
         })
         .collect();
     for record in report.acknowledged {
@@ -235,6 +304,7 @@ fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate
                 Class::Fatal => Cause::Fatal,
                 Class::Throttled | Class::Failed | Class::TimedOut | Class::Broken => Cause::Passing,
             },
+            queued: false,
         });
     }
     fates
@@ -263,6 +333,13 @@ fn log_undelivered(lines: &mut Lines, entry: &Entry<'_>, partition_key: Option<&
         may_be_stored: why.may_be_stored,
     };
     lines.whole(Level::Error, "undelivered", &fields, entry.raw.as_bytes());
+}
+
+/// What the queue took of an invocation's packets, or did not take.
+#[derive(Serialize)]
+struct OfTheQueue {
+    packets: usize,
+    reason: String,
 }
 
 /// A summary without members besides its metrics.

@@ -67,6 +67,14 @@ const REPLY_EXPRESSION: Setting = Setting {
     meaning: "what an acknowledged packet's sender gets as a reply; unset, there are no replies",
 };
 
+/// `UNDELIVERED_QUEUE_URL`.
+const UNDELIVERED_QUEUE_URL: Setting = Setting {
+    name: "UNDELIVERED_QUEUE_URL",
+    default: None,
+    expected: "the URL of a standard SQS queue, such as `https://sqs.eu-west-1.amazonaws.com/123456789012/undelivered`",
+    meaning: "the queue for undelivered packets, in the function's own region; unset, they are in the log alone",
+};
+
 /// Every setting of the producer.
 pub const SETTINGS: &[Setting] = &[
     STREAM_ARN,
@@ -77,6 +85,7 @@ pub const SETTINGS: &[Setting] = &[
     MAX_RECORD_BYTES,
     ORDERING,
     REPLY_EXPRESSION,
+    UNDELIVERED_QUEUE_URL,
 ];
 
 /// The producer's settings.
@@ -92,6 +101,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What an acknowledged packet's sender gets.
     pub reply: Option<ByteExpression>,
+    /// Where undelivered packets go before they go to the log.
+    pub undelivered_queue_url: Option<String>,
 }
 
 impl Settings {
@@ -106,9 +117,10 @@ impl Settings {
         let record_bytes = reader.required(&MAX_RECORD_BYTES, record_bytes);
         let ordering = reader.required(&ORDERING, ordering);
         let reply = reader.optional(&REPLY_EXPRESSION, ByteExpression::parse);
+        let undelivered_queue_url = reader.optional(&UNDELIVERED_QUEUE_URL, queue_url);
         let key_formatter: KeyFormatter = key_formatter.or(other_name).unwrap_or_default();
         let limits = Limits { record_bytes: record_bytes?, ordering: ordering? };
-        Some(Self { stream: stream?, key, key_formatter, limits, reply })
+        Some(Self { stream: stream?, key, key_formatter, limits, reply, undelivered_queue_url })
     }
 }
 
@@ -162,6 +174,19 @@ fn ordering(text: &str) -> Result<Ordering, &'static str> {
         "strict" => Ok(Ordering::Strict),
         _ => Err(""),
     }
+}
+
+/// An absolute URL with a host and the queue's path.
+fn queue_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or("")?;
+    let (host, path) = rest.split_once('/').ok_or("")?;
+    if host.is_empty() || path.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("");
+    }
+    if path.ends_with(".fifo") {
+        return Err("a FIFO queue wants a message group with every message, and gets none");
+    }
+    Ok(text.to_owned())
 }
 
 fn record_bytes(text: &str) -> Result<usize, String> {
@@ -236,6 +261,21 @@ mod tests {
         for name in ["a b", "é", "a/b", &"a".repeat(129)] {
             assert!(read(&[("STREAM_NAME", name)]).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_queue_is_a_url() {
+        let stream = ("STREAM_NAME", "packets");
+        for url in ["https://sqs.eu-west-1.amazonaws.com/123456789012/q", "http://127.0.0.1:9324/000000000000/q"] {
+            let settings = read(&[stream, ("UNDELIVERED_QUEUE_URL", url)]).unwrap();
+            assert_eq!(settings.undelivered_queue_url.as_deref(), Some(url));
+        }
+        for url in ["q", "arn:aws:sqs:eu-west-1:1:q", "ftp://h/q", "https://", "https://h", "https://h/", "https:///q", "https://h/a b"] {
+            let why = read(&[stream, ("UNDELIVERED_QUEUE_URL", url)]).unwrap_err();
+            assert!(why.contains("UNDELIVERED_QUEUE_URL: expected the URL of a standard SQS queue"), "{url}: {why}");
+        }
+        let fifo = read(&[stream, ("UNDELIVERED_QUEUE_URL", "https://h/1/q.fifo")]).unwrap_err();
+        assert!(fifo.contains("a FIFO queue wants a message group"), "{fifo}");
     }
 
     #[test]

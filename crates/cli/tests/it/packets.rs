@@ -1,7 +1,7 @@
 //! Packets in, lines out: each exactly once, in order, and nowhere else.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::rivulet::{PATIENCE, Up, command};
+use crate::rivulet::{PATIENCE, Up, command, post, project};
 
 /// The payload that a packet line shows.
 fn payload(line: &Value) -> Vec<u8> {
@@ -19,22 +19,6 @@ fn payload(line: &Value) -> Vec<u8> {
         (None, Some(base64)) => BASE64_STANDARD.decode(base64).unwrap(),
         (None, None) => panic!("no payload in {line}"),
     }
-}
-
-fn post(up: &Up, body: &[u8]) -> (u16, Value) {
-    let mut connection = TcpStream::connect(up.http).unwrap();
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = format!(
-        "POST /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    connection.write_all(head.as_bytes()).unwrap();
-    connection.write_all(body).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    (status, serde_json::from_str(body).unwrap())
 }
 
 #[test]
@@ -59,17 +43,17 @@ fn a_datagram_comes_out_as_one_line() {
 #[test]
 fn http_requests_are_answered_with_their_records() {
     let up = Up::start(&[]);
-    let (status, one) = post(&up, b"\x01\x02\x03\x04\xFFone");
+    let (status, one) = post(up.http, &[], b"\x01\x02\x03\x04\xFFone");
     assert_eq!(status, 200);
     assert!(one["Records"][0]["ShardId"].is_string() && one["Records"][0]["SequenceNumber"].is_string());
     let (status, batch) =
-        post(&up, br#"{"Messages":[{"Tag":"a","Data":"AQID"},null,{"Tag":"b","Data":"AQIE"}]}"#);
+        post(up.http, &[], br#"{"Messages":[{"Tag":"a","Data":"AQID"},null,{"Tag":"b","Data":"AQIE"}]}"#);
     assert_eq!((status, batch["Records"].as_array().unwrap().len()), (207, 3));
     assert_eq!(batch["Records"][1]["ErrorCode"], "NotAPacket");
-    let (status, empty) = post(&up, b"");
+    let (status, empty) = post(up.http, &[], b"");
     assert_eq!((status, empty["Records"].as_array().unwrap().len()), (200, 1));
     let large = vec![b'x'; 7 * 1024 * 1024];
-    assert_eq!(post(&up, &large).0, 413);
+    assert_eq!(post(up.http, &[], &large).0, 413);
     let ended = up.stop();
     assert_eq!((ended.count("received"), ended.count("acknowledged"), ended.count("undelivered")), (5, 4, 1));
     assert_eq!((ended.count("logged"), ended.lines("packet").len()), (4, 4));
@@ -94,6 +78,49 @@ fn another_kinesis_takes_the_place_of_the_local_stream() {
         second.said.contains("every packet goes to the stream packets of account 000000000000 in us-east-1")
     );
     assert_eq!((second.count("acknowledged"), second.count("logged"), first.count("received")), (1, 1, 0));
+}
+
+/// A mapping that begins at the newest record delivers what comes after it.
+#[test]
+fn a_mapping_from_the_latest_record_on_delivers_what_comes_then() {
+    let template = std::fs::read_to_string(project().join("template.yaml")).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(template.replace("StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST").as_bytes())
+        .unwrap();
+    let up = Up::start(&["--template", file.path().to_str().unwrap()]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The mapping begins a moment after the gateway: what comes before that moment is not its own.
+    let logged = |log: &[Value]| log.iter().any(|line| line["message"] == "packet").then_some(());
+    for number in 0..3_u32 {
+        socket.send_to(&number.to_be_bytes(), up.udp).unwrap();
+        if number == 0 {
+            up.wait_for_log("summary of the producer", |log| {
+                log.iter().any(|line| line["FunctionName"] == "producer").then_some(())
+            });
+        }
+    }
+    up.wait_for_log("packet", logged);
+    let ended = up.stop();
+    assert!((2..=3).contains(&ended.count("logged")), "{}", ended.said);
+}
+
+/// A client that does not wait for the answer takes nothing away from its packets.
+#[test]
+fn a_client_that_goes_away_loses_no_packet_and_none_is_left_out_of_the_account() {
+    let up = Up::start(&[]);
+    let packets = vec![r#"{"Tag":"t","Data":"AQIDBGhlbGxv"}"#; 15_000].join(",");
+    let body = format!(r#"{{"Messages":[{packets}]}}"#);
+    let mut connection = TcpStream::connect(up.http).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    connection.write_all(head.as_bytes()).unwrap();
+    connection.write_all(body.as_bytes()).unwrap();
+    drop(connection);
+    up.wait_for_log("the producer's summary", |log| {
+        log.iter().any(|line| line["FunctionName"] == "producer").then_some(())
+    });
+    let ended = up.stop();
+    assert_eq!((ended.count("received"), ended.count("acknowledged")), (15_000, 15_000), "{}", ended.said);
+    assert_eq!(ended.count("abandoned"), 0, "{}", ended.said);
 }
 
 const SENDERS: u32 = 64;
@@ -147,7 +174,9 @@ fn ten_thousand_packets_are_acknowledged_and_logged_once_and_in_order() {
         watch.join().unwrap()
     });
     assert!(watched > 0, "the functions' connections were never seen");
-    for child in up.children() {
+    let children = up.children();
+    assert!(children.len() >= 2, "both functions are running");
+    for child in children {
         let environment = std::fs::read(format!("/proc/{child}/environ")).unwrap();
         let environment = String::from_utf8_lossy(&environment);
         assert!(!environment.contains("EXAMPLE") && !environment.contains("production"), "{environment}");
@@ -205,26 +234,25 @@ fn assert_each_once_and_in_order(lines: &[&Value]) {
     }
 }
 
-/// Every TCP and UDP socket of the command and its functions is on the loopback interface; says how many there are.
+/// Every TCP and UDP socket of the command and its functions is on the loopback interface; says how many of them are
+/// the functions' own.
 fn assert_all_on_loopback(up: &Up) -> usize {
-    let mut inodes = Vec::new();
+    let mut inodes = HashMap::new();
     for id in up.children().into_iter().chain([up.id()]) {
         // A process may have ended since it was listed.
         let Ok(files) = std::fs::read_dir(format!("/proc/{id}/fd")) else { continue };
         for file in files.flatten() {
             let target = std::fs::read_link(file.path()).unwrap_or_default();
             let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
-            inodes.extend(inode.map(str::to_owned));
+            inodes.extend(inode.map(|inode| (inode.to_owned(), id)));
         }
     }
     let mut seen = 0;
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         for row in std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default().lines().skip(1) {
             let columns: Vec<_> = row.split_whitespace().collect();
-            if !columns.get(9).is_some_and(|inode| inodes.iter().any(|known| known == inode)) {
-                continue;
-            }
-            seen += 1;
+            let Some(owner) = columns.get(9).and_then(|inode| inodes.get(*inode)) else { continue };
+            seen += usize::from(*owner != up.id());
             // 127.0.0.1 in the kernel's hexadecimal; a socket that listens has no other side.
             let on_loopback = |address: &str| address.starts_with("0100007F:");
             let nowhere = |address: &str| address.trim_start_matches(['0', ':']).is_empty();

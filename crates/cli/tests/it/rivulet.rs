@@ -1,8 +1,8 @@
 //! Starts `rivulet up` for a test, on free ports, and ends it with the test.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,8 +14,13 @@ use serde_json::Value;
 /// Longest wait for anything; a test that needs so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The command that was built with this test.
-pub(crate) const RIVULET: &str = env!("CARGO_BIN_EXE_rivulet");
+/// The command that was built with this test, or beside the folder of this example.
+pub(crate) fn rivulet() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_rivulet").map_or_else(
+        || std::env::current_exe().unwrap().parent().unwrap().with_file_name("rivulet"),
+        PathBuf::from,
+    )
+}
 
 /// The project's folder, with `template.yaml` and the sample events.
 pub(crate) fn project() -> PathBuf {
@@ -25,10 +30,10 @@ pub(crate) fn project() -> PathBuf {
 /// A command line of ours, in the project's folder.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     for function in ["producer", "consumer"] {
-        let binary = Path::new(RIVULET).with_file_name(function);
+        let binary = rivulet().with_file_name(function);
         assert!(binary.is_file(), "{} is not built: `make test` builds it first", binary.display());
     }
-    let mut command = Command::new(RIVULET);
+    let mut command = Command::new(rivulet());
     command.args(arguments).current_dir(project()).stdin(Stdio::null());
     command
 }
@@ -51,7 +56,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(output: impl std::io::Read + Send + 'static) -> Self {
+    fn of(output: impl Read + Send + 'static) -> Self {
         let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let shared = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
@@ -80,6 +85,13 @@ impl Lines {
             assert!(!left.is_zero(), "no {what} in {lines:#?}");
             lines = self.lines.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// The lines after the first `seen`, as soon as there is one; none if none comes in time.
+    fn after(&self, seen: usize, patience: Duration) -> Vec<String> {
+        let lines = self.lines.0.lock().unwrap();
+        let waited = self.lines.1.wait_timeout_while(lines, patience, |lines| lines.len() <= seen);
+        waited.unwrap().0[seen..].to_vec()
     }
 
     fn join(&mut self) -> Vec<String> {
@@ -131,6 +143,16 @@ impl Up {
         self.out.wait(what, |lines| wanted(&parsed(lines)))
     }
 
+    /// The lines of the functions' log after the first `seen`, as they came; none if none comes in time.
+    pub(crate) fn log_after(&self, seen: usize, patience: Duration) -> Vec<String> {
+        self.out.after(seen, patience)
+    }
+
+    /// Waits until the command itself has said this.
+    pub(crate) fn wait_for_word(&self, word: &str) {
+        self.err.wait(word, |lines| lines.iter().any(|line| line.contains(word)).then_some(()));
+    }
+
     /// Sends it a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
@@ -154,8 +176,19 @@ impl Up {
         self.ended()
     }
 
+    /// Stops it as Ctrl-C does: its status, the functions' log line by line, and what it said itself.
+    pub(crate) fn stop_plainly(self) -> (ExitStatus, Vec<String>, String) {
+        self.signal("INT");
+        self.end()
+    }
+
     /// Waits for its end.
-    pub(crate) fn ended(mut self) -> Ended {
+    pub(crate) fn ended(self) -> Ended {
+        let (status, log, said) = self.end();
+        Ended { status, log: parsed(&log), said }
+    }
+
+    fn end(mut self) -> (ExitStatus, Vec<String>, String) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -164,12 +197,12 @@ impl Up {
             assert!(Instant::now() < deadline, "it does not stop: {:#?}", self.err.all());
             std::thread::sleep(Duration::from_millis(5));
         };
-        let log = parsed(&self.out.join());
+        let log = self.out.join();
         let said = self.err.join().iter().fold(String::new(), |mut all, line| {
             let _ = writeln!(all, "{line}");
             all
         });
-        Ended { status, log, said }
+        (status, log, said)
     }
 }
 
@@ -194,6 +227,24 @@ impl Ended {
     pub(crate) fn lines(&self, message: &str) -> Vec<&Value> {
         self.log.iter().filter(|line| line["message"] == message).collect()
     }
+}
+
+/// Posts a body and reads the answer, which is JSON.
+pub(crate) fn post(to: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    let mut connection = TcpStream::connect(to).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut head =
+        format!("POST /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    connection.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    connection.write_all(body).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    (status, serde_json::from_str(body).unwrap())
 }
 
 fn parsed(lines: &[String]) -> Vec<Value> {

@@ -281,8 +281,9 @@ fn the_summary_counts_and_measures() {
         assert_eq!(answer, Ok(Answer::Done));
         let lines: Vec<Value> =
             String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        // At FATAL nothing is left but the undecodable record, which must not be lost, and the summary.
-        let [undecodable, summary] = &lines[..] else { panic!("{lines:?}") };
+        // At FATAL what is left is what no other place will have, and the summary.
+        let [record, undecodable, summary] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!((&record["level"], &record["message"]), (&json!("FATAL"), &json!("record")));
         assert_eq!(
             (&undecodable["level"], &undecodable["message"]),
             (&json!("FATAL"), &json!("undecodable"))
@@ -406,12 +407,12 @@ fn check_shaped(settings: Settings, level: Level, packets: usize, others: usize)
 }
 
 #[test]
-fn settings_shape_the_lines_of_readable_packets_and_the_level_those_of_all() {
+fn settings_and_level_shape_the_lines_of_readable_packets_alone() {
     check_shaped(ALL, Level::Info, 100, 3);
     check_shaped(Settings { log_packets: LogPackets::None, ..ALL }, Level::Info, 0, 3);
     check_shaped(Settings { log_packets: "1/1000000".parse().unwrap(), ..ALL }, Level::Info, 0, 3);
-    check_shaped(ALL, Level::Warn, 0, 2);
-    check_shaped(ALL, Level::Error, 0, 1);
+    check_shaped(ALL, Level::Warn, 0, 3);
+    check_shaped(ALL, Level::Fatal, 0, 3);
 }
 
 #[track_caller]

@@ -29,7 +29,11 @@ pub async fn run(
 ) {
     let handler = move |request, peer| {
         let (producer, tally) = (producer.clone(), Arc::clone(&tally));
-        async move { respond(request, peer, &producer, &tally).await }
+        async move {
+            // A client that goes away ends its connection, not the function: what was begun is carried out and counted.
+            let response = tokio::spawn(async move { respond(request, peer, &producer, &tally).await });
+            response.await.unwrap_or_else(|_| message(500, "Internal Server Error"))
+        }
     };
     http::serve(listener, handler, stop).await;
 }
@@ -45,19 +49,39 @@ async fn respond(request: Request, peer: SocketAddr, producer: &Function, tally:
     if event.len() > PAYLOAD_BYTES {
         return message(413, "the request makes an event that is larger than Lambda takes (6 MB)");
     }
+    // Counted before anybody can lose them. A request that is turned away leaves its packets with the caller.
+    let packets = packets(&body);
     match producer.invoke(event.into()).await {
         Outcome::Answer(answer) => {
-            tally.received.add(records(&answer));
-            response(&answer)
+            let response = response(&answer);
+            tally.received.add(if is_account(&answer) { packets } else { 0 });
+            response
         }
-        Outcome::FunctionError(error) if accounted_for(&error) => message(502, "Internal Server Error"),
-        Outcome::FunctionError(_) => {
-            tally.received.add(1);
-            tally.abandoned.add(1);
+        Outcome::FunctionError(error) => {
+            tally.received.add(packets);
+            tally.abandoned.add(if accounted_for(&error) { 0 } else { packets });
             message(502, "Internal Server Error")
         }
         Outcome::NotInvoked(why) => message(503, &why),
     }
+}
+
+/// How many packets a body brings: those of its batch, if it is one, or itself.
+fn packets(body: &[u8]) -> u64 {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Batch {
+        messages: Option<Vec<serde::de::IgnoredAny>>,
+    }
+    let batch = serde_json::from_slice::<Batch>(body).ok().and_then(|batch| batch.messages);
+    batch.map_or(1, |messages| messages.len() as u64)
+}
+
+/// Whether the producer's answer accounts for packets, or turns the request away.
+fn is_account(answer: &Bytes) -> bool {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+    body.get("Replies").is_some()
 }
 
 /// A function URL's event ("Creating and managing Lambda function URLs", request payload).
@@ -140,13 +164,6 @@ fn response(answer: &Bytes) -> Response {
         }
     }
     response
-}
-
-/// How many packets an answer tells of.
-fn records(answer: &Bytes) -> u64 {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
-    body["Records"].as_array().map_or(0, |records| records.len() as u64)
 }
 
 fn message(status: u16, words: &str) -> hyper::Response<Full<Bytes>> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,16 +28,27 @@ const RECEIVE_BUFFER: usize = 32 * 1024 * 1024;
 /// Batches that may wait for the producer. When they are as many, datagrams stay in the kernel's buffer.
 const WAITING_BATCHES: usize = 64;
 
-/// Largest UDP payload over IPv4.
-const DATAGRAM_BYTES: usize = 65_507;
+/// More than any UDP payload: 65,507 bytes over IPv4, 65,527 over IPv6.
+const DATAGRAM_BYTES: usize = 65_536;
 
-/// Runs until `stop` says so; the batches under way and waiting then get `grace`. Gives back the events that no
-/// producer was given.
+/// Longest time, at the end, for taking in what the kernel has received: whoever sends on without end must not keep the
+/// gateway from stopping.
+const LAST_INTAKE: Duration = Duration::from_millis(500);
+
+/// Pause before a batch is offered again to a producer that cannot be invoked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Told what a person should know.
+pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Runs until `stop` says so. What the kernel has received by then is taken in, and the batches under way and waiting
+/// get `grace`; after that the producer is stopped. Gives back the events that no producer was given.
 pub async fn run(
     socket: UdpSocket,
     batching: Batching,
     producer: Function,
     tally: Arc<Tally>,
+    notes: Notes,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) -> Vec<Bytes> {
@@ -49,6 +61,7 @@ pub async fn run(
             producer: producer.clone(),
             socket: Arc::clone(&socket),
             tally: Arc::clone(&tally),
+            notes: Arc::clone(&notes),
         };
         deliverers.spawn(deliverer.run());
     }
@@ -57,12 +70,13 @@ pub async fn run(
         () = receiver.run() => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    let last = receiver.into_batch();
-    queue.finish(last);
-    let finished = async { while deliverers.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, finished).await.is_err() {
-        deliverers.shutdown().await;
-        tally.abandoned.add(queue.under_way());
+    queue.finish(receiver.into_last_batch());
+    kernel::count_drops(&socket, &tally);
+    let mut finished = pin!(async { while deliverers.join_next().await.is_some() {} });
+    if tokio::time::timeout(grace, &mut finished).await.is_err() {
+        producer.stop().await;
+        queue.abandon();
+        finished.await;
     }
     queue.drain()
 }
@@ -85,9 +99,10 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Batch>,
-    /// Packets in batches that were taken and not yet answered for.
-    under_way: u64,
+    /// No more batches come.
     finished: bool,
+    /// None are given out any more.
+    abandoned: bool,
 }
 
 impl Queue {
@@ -112,8 +127,8 @@ impl Queue {
         loop {
             {
                 let mut state = self.state();
-                if let Some(batch) = state.waiting.pop_front() {
-                    state.under_way += batch.len() as u64;
+                let next = if state.abandoned { None } else { state.waiting.pop_front() };
+                if let Some(batch) = next {
                     self.left.notify_one();
                     return Some(batch);
                 }
@@ -126,8 +141,15 @@ impl Queue {
         }
     }
 
-    fn answered(&self, batch: &Batch) {
-        self.state().under_way -= batch.len() as u64;
+    /// Takes back a batch that could not be given to the producer; it stays the next one.
+    fn put_back(&self, batch: Batch) {
+        self.state().waiting.push_front(batch);
+        self.arrived.notify_one();
+    }
+
+    fn abandon(&self) {
+        self.state().abandoned = true;
+        self.arrived.notify_one();
     }
 
     fn finish(&self, last: Batch) {
@@ -137,10 +159,6 @@ impl Queue {
             state.waiting.push_back(last);
         }
         self.arrived.notify_one();
-    }
-
-    fn under_way(&self) -> u64 {
-        self.state().under_way
     }
 
     fn drain(&self) -> Vec<Bytes> {
@@ -193,17 +211,17 @@ impl<'a> Receiver<'a> {
                 Ok(kernel::receive(self.socket, &mut buffer, self.tally).await)
             };
             if let Ok((length, sender)) = received {
-                self.tally.received.add(1);
-                if !self.batch.has_room_for(length) {
-                    self.queue.push(std::mem::replace(&mut self.batch, Batch::new()));
-                }
-                self.push(&buffer[..length], sender);
+                self.took(&buffer[..length], sender);
                 self.queue.room().await;
             }
         }
     }
 
-    fn push(&mut self, payload: &[u8], sender: SocketAddr) {
+    fn took(&mut self, payload: &[u8], sender: SocketAddr) {
+        self.tally.received.add(1);
+        if !self.batch.has_room_for(payload.len()) {
+            self.queue.push(std::mem::replace(&mut self.batch, Batch::new()));
+        }
         if self.batch.len() == 0 {
             self.window_ends = Instant::now() + self.batching.window;
         }
@@ -211,7 +229,19 @@ impl<'a> Receiver<'a> {
         self.next_tag = self.next_tag.wrapping_add(1);
     }
 
-    fn into_batch(self) -> Batch {
+    /// Takes in what the kernel holds, without waiting for more, and gives back the last batch.
+    fn into_last_batch(mut self) -> Batch {
+        let mut buffer = vec![0; DATAGRAM_BYTES];
+        let until = Instant::now() + LAST_INTAKE;
+        while let Some((length, sender)) = kernel::receive_now(self.socket, &mut buffer, self.tally) {
+            self.took(&buffer[..length], sender);
+            if self.batch.len() >= self.batching.count {
+                self.queue.push(std::mem::replace(&mut self.batch, Batch::new()));
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
         self.batch
     }
 }
@@ -222,6 +252,7 @@ struct Deliverer {
     producer: Function,
     socket: Arc<UdpSocket>,
     tally: Arc<Tally>,
+    notes: Notes,
 }
 
 /// What the gateway reads of the producer's answer.
@@ -245,11 +276,16 @@ impl Deliverer {
             match self.producer.invoke(batch.event()).await {
                 Outcome::Answer(answer) => self.reply(&batch, &answer).await,
                 Outcome::FunctionError(error) if accounted_for(&error) => {}
-                Outcome::FunctionError(_) | Outcome::NotInvoked(_) => {
-                    self.tally.abandoned.add(batch.len() as u64)
+                Outcome::FunctionError(_) => self.tally.abandoned.add(batch.len() as u64),
+                // The packets are still here: they wait, and all behind them.
+                Outcome::NotInvoked(why) => {
+                    self.queue.put_back(batch);
+                    if !self.queue.state().abandoned {
+                        (self.notes)(&format!("the producer cannot be invoked: {why}"));
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
-            self.queue.answered(&batch);
         }
     }
 
@@ -274,7 +310,7 @@ impl Deliverer {
 mod kernel {
     //! Linux tells with each datagram how many were dropped before it (`SO_RXQ_OVFL`, socket(7)).
 
-    use std::io::{ErrorKind, IoSliceMut};
+    use std::io::{self, ErrorKind, IoSliceMut};
     use std::net::{IpAddr, SocketAddr};
     use std::os::fd::AsRawFd;
 
@@ -295,23 +331,55 @@ mod kernel {
     /// The next datagram: its length and its sender.
     pub(super) async fn receive(socket: &UdpSocket, buffer: &mut [u8], tally: &Tally) -> (usize, SocketAddr) {
         loop {
-            let received = socket.async_io(Interest::READABLE, || {
-                let mut control = nix::cmsg_space!(u32);
-                let mut parts = [IoSliceMut::new(buffer)];
-                let flags = MsgFlags::MSG_DONTWAIT;
-                let message =
-                    recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-                for control in message.cmsgs()? {
-                    if let ControlMessageOwned::RxqOvfl(dropped) = control {
-                        tally.dropped.raise_to(u64::from(dropped));
-                    }
-                }
-                let sender = message.address.as_ref().and_then(address).ok_or(ErrorKind::InvalidData)?;
-                Ok((message.bytes, sender))
-            });
             // An error here is an ICMP message about an earlier reply: the socket goes on.
-            if let Ok(datagram) = received.await {
+            if let Ok(datagram) = socket.async_io(Interest::READABLE, || read(socket, buffer, tally)).await {
                 return datagram;
+            }
+        }
+    }
+
+    /// The next datagram, if there is one.
+    pub(super) fn receive_now(
+        socket: &UdpSocket,
+        buffer: &mut [u8],
+        tally: &Tally,
+    ) -> Option<(usize, SocketAddr)> {
+        loop {
+            match read(socket, buffer, tally) {
+                Ok(datagram) => return Some(datagram),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn read(socket: &UdpSocket, buffer: &mut [u8], tally: &Tally) -> io::Result<(usize, SocketAddr)> {
+        let mut control = nix::cmsg_space!(u32);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::RxqOvfl(dropped) = control {
+                tally.dropped.raise_to(u64::from(dropped));
+            }
+        }
+        let sender = message.address.as_ref().and_then(address).ok_or(ErrorKind::InvalidData)?;
+        Ok((message.bytes, sender))
+    }
+
+    /// Counts what was dropped behind the last datagram as well: the socket's row in the kernel's table ends with that
+    /// number (proc(5), /proc/net/udp).
+    pub(super) fn count_drops(socket: &UdpSocket, tally: &Tally) {
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap_or_default();
+        let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+        for table in ["/proc/net/udp", "/proc/net/udp6"] {
+            for row in std::fs::read_to_string(table).unwrap_or_default().lines() {
+                let columns: Vec<_> = row.split_whitespace().collect();
+                if inode.is_some() && columns.get(9).copied() == inode {
+                    tally
+                        .dropped
+                        .raise_to(columns.last().and_then(|drops| drops.parse().ok()).unwrap_or_default());
+                }
             }
         }
     }
@@ -341,4 +409,20 @@ mod kernel {
             }
         }
     }
+
+    pub(super) fn receive_now(
+        socket: &UdpSocket,
+        buffer: &mut [u8],
+        _: &Tally,
+    ) -> Option<(usize, SocketAddr)> {
+        loop {
+            match socket.try_recv_from(buffer) {
+                Ok(datagram) => return Some(datagram),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn count_drops(_: &UdpSocket, _: &Tally) {}
 }

@@ -40,6 +40,8 @@ pub(super) enum Condition {
     RetryAttemptsExhausted,
     /// `MaximumRecordAgeInSeconds`.
     RecordAgeExceeded,
+    /// The record alone makes an event that is larger than Lambda takes; AWS documents no name for this condition.
+    EventTooLarge,
 }
 
 /// A record and the bytes that it takes in an event.
@@ -66,6 +68,8 @@ pub(super) struct Machine {
     /// Batches that were begun, the next one last.
     batches: Vec<Batch>,
     retry_at: Option<Instant>,
+    /// Invocations in a row that handled nothing: each makes the pause longer.
+    tries: u32,
 }
 
 #[derive(Debug)]
@@ -78,7 +82,7 @@ struct Batch {
 impl Machine {
     pub(super) fn new(settings: Settings) -> Self {
         let (buffer, batches) = (VecDeque::new(), Vec::new());
-        Self { settings, buffer, buffer_bytes: 0, window_ends: None, batches, retry_at: None }
+        Self { settings, buffer, buffer_bytes: 0, window_ends: None, batches, retry_at: None, tries: 0 }
     }
 
     /// How many more records it takes now.
@@ -137,6 +141,12 @@ impl Machine {
             self.drop_empty_batch();
             return Step::Discard(discarded, Condition::RetryAttemptsExhausted);
         }
+        // Only a record that goes alone can be so large: a batch is made to fit.
+        if batch.records.iter().map(|sized| sized.bytes).sum::<usize>() > EVENT_BYTES {
+            let discarded = std::mem::take(&mut batch.records);
+            self.drop_empty_batch();
+            return Step::Discard(discarded, Condition::EventTooLarge);
+        }
         Step::Invoke(batch.records.clone())
     }
 
@@ -147,9 +157,11 @@ impl Machine {
         match verdict {
             Verdict::Success => {
                 self.batches.pop();
+                self.tries = 0;
                 return;
             }
             Verdict::FailedFrom(position) if *position > 0 => {
+                self.tries = 0;
                 batch.records.drain(..(*position).min(batch.records.len()));
                 batch.failures = 0;
             }
@@ -162,8 +174,8 @@ impl Machine {
             Verdict::FailedFrom(_) | Verdict::Failed(_) => batch.failures += 1,
             Verdict::NotInvoked(_) => {}
         }
-        let failures = self.batches.last().map_or(0, |batch| batch.failures);
-        self.retry_at = Some(now + FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE));
+        self.tries += 1;
+        self.retry_at = Some(now + FIRST_PAUSE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_PAUSE));
     }
 
     fn begin_batch(&mut self, now: Instant) {
@@ -299,10 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_too_large_for_any_event_is_still_tried_alone() {
+    fn a_record_too_large_for_any_event_is_discarded_and_the_next_goes_on() {
         let (mut machine, now) = (Machine::new(settings()), Instant::now());
         machine.read([Sized { bytes: EVENT_BYTES * 2, ..record(0) }, record(1)], now);
-        assert_eq!(machine.step(now + SECOND, 2_000), Step::Invoke(records(0..1)));
+        assert_eq!(machine.step(now + SECOND, 2_000), Step::Discard(records(0..1), Condition::EventTooLarge));
+        assert_eq!(machine.step(now + SECOND * 2, 2_000), Step::Invoke(records(1..2)));
     }
 
     #[test]

@@ -7,13 +7,15 @@ mod answer;
 mod event;
 mod machine;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::runtime::Function;
-use crate::stream::{Position, Read, Record, ShardId, Stream};
+use crate::runtime::{Function, PAYLOAD_BYTES};
+use crate::stream::{ErrorCode, Position, Read, Record, Shard, ShardId, Stream};
 use answer::verdict;
 use event::Origin;
 use machine::{Machine, Sized, Step};
@@ -59,8 +61,15 @@ pub trait Source: Send + Sync + 'static {
     /// The stream's ARN.
     fn arn(&self) -> String;
 
-    /// Its shards, or why they cannot be listed.
-    fn shards(&self) -> impl Future<Output = Result<Vec<ShardId>, String>> + Send;
+    /// Its shards.
+    fn shards(&self) -> impl Future<Output = Result<Vec<Lineage>, Unreadable>> + Send;
+
+    /// The position that `from` means now, such that it means the same later.
+    fn fix(
+        &self,
+        shard: ShardId,
+        from: Position,
+    ) -> impl Future<Output = Result<Position, Unreadable>> + Send;
 
     /// Reads at most `most` records of a shard, waiting until there is one. An end of the shard is no records and no
     /// next position.
@@ -69,7 +78,27 @@ pub trait Source: Send + Sync + 'static {
         shard: ShardId,
         from: Position,
         most: usize,
-    ) -> impl Future<Output = Result<Read, String>> + Send;
+    ) -> impl Future<Output = Result<Read, Unreadable>> + Send;
+}
+
+/// A shard and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// The shard.
+    pub id: ShardId,
+    /// The shards that it came from by a split or a merge; they are read to their end before it.
+    pub parents: Vec<ShardId>,
+}
+
+/// Why a source cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It may be soon.
+    #[error("{0}")]
+    Now(String),
+    /// It never will be: the stream is gone.
+    #[error("{0}")]
+    ForGood(String),
 }
 
 /// What a mapping tells of its work.
@@ -108,43 +137,50 @@ pub async fn run<S: Source>(
     listener: Listener,
     mut stop: watch::Receiver<bool>,
 ) -> Vec<Rest> {
-    let shards = loop {
-        match source.shards().await {
-            Ok(shards) => break shards,
-            Err(why) => listener(Event::Trouble(format!("the shards cannot be listed: {why}"))),
+    let mut pollers = JoinSet::new();
+    let (mut begun, mut rests) = (HashSet::new(), Vec::new());
+    loop {
+        let shards = tokio::select! {
+            shards = list(&*source, &listener) => shards,
+            _ = stop.wait_for(|stop| *stop) => Vec::new(),
+        };
+        let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
+        let ended: HashSet<_> = rests.iter().map(|rest: &Rest| rest.shard).collect();
+        let ready = |shard: &&Lineage| {
+            // A parent that is not listed any more has nothing left to be read.
+            shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
+        };
+        for shard in shards.iter().filter(ready) {
+            if begun.insert(shard.id) {
+                // What came into being since is read whole, wherever the mapping began.
+                let child = shard.parents.iter().any(|parent| ended.contains(parent));
+                let from = if child { Position::TrimHorizon } else { settings.from };
+                let poller = Poller::new(shard.id, from, &source, &function, &settings, &listener);
+                pollers.spawn(poller.run(stop.clone()));
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(SOURCE_PAUSE) => {}
-            _ = stop.wait_for(|stop| *stop) => return Vec::new(),
+        match pollers.join_next().await {
+            // A poller that panicked took its records with it; the panic is on the terminal already.
+            Some(rest) => rests.extend(rest.ok()),
+            None => return rests,
         }
-    };
-    let config = function.config();
-    let pollers: Vec<_> = shards
-        .into_iter()
-        .map(|shard| {
-            let origin = Origin {
-                shard,
-                stream_arn: source.arn(),
-                region: config.region.clone(),
-                account: config.account.clone(),
-            };
-            let poller = Poller {
-                source: Arc::clone(&source),
-                function: function.clone(),
-                machine: Machine::new(settings.clone()),
-                next: Some(settings.from),
-                origin,
-                listener: Arc::clone(&listener),
-            };
-            tokio::spawn(poller.run(stop.clone()))
-        })
-        .collect();
-    let mut rests = Vec::new();
-    for poller in pollers {
-        // A poller that panicked took its records with it; the panic is on the terminal already.
-        rests.extend(poller.await.ok());
     }
-    rests
+}
+
+/// The shards, as soon as they can be listed; none of a stream that is gone.
+async fn list(source: &impl Source, listener: &Listener) -> Vec<Lineage> {
+    loop {
+        let why = match source.shards().await {
+            Ok(shards) => return shards,
+            Err(Unreadable::ForGood(why)) => {
+                listener(Event::Trouble(format!("the consumer gets nothing more: {why}")));
+                return Vec::new();
+            }
+            Err(Unreadable::Now(why)) => why,
+        };
+        listener(Event::Trouble(format!("the shards cannot be listed: {why}")));
+        tokio::time::sleep(SOURCE_PAUSE).await;
+    }
 }
 
 /// One shard's loop around its machine.
@@ -158,6 +194,31 @@ struct Poller<S> {
 }
 
 impl<S: Source> Poller<S> {
+    fn new(
+        shard: ShardId,
+        from: Position,
+        source: &Arc<S>,
+        function: &Function,
+        settings: &Settings,
+        listener: &Listener,
+    ) -> Self {
+        let config = function.config();
+        let origin = Origin {
+            shard,
+            stream_arn: source.arn(),
+            region: config.region.clone(),
+            account: config.account.clone(),
+        };
+        Self {
+            source: Arc::clone(source),
+            function: function.clone(),
+            machine: Machine::new(settings.clone()),
+            next: Some(from),
+            origin,
+            listener: Arc::clone(listener),
+        }
+    }
+
     async fn run(mut self, mut stop: watch::Receiver<bool>) -> Rest {
         tokio::select! {
             () = self.poll() => {}
@@ -172,6 +233,15 @@ impl<S: Source> Poller<S> {
 
     /// Ends when the shard is read to its end and handled.
     async fn poll(&mut self) {
+        while let Some(from) = self.next {
+            match self.source.fix(self.origin.shard, from).await {
+                Ok(fixed) => {
+                    self.next = Some(fixed);
+                    break;
+                }
+                Err(why) => self.cannot_read(why).await,
+            }
+        }
         loop {
             match self.machine.step(Instant::now(), epoch_ms()) {
                 Step::Invoke(batch) => self.invoke(batch).await,
@@ -222,7 +292,7 @@ impl<S: Source> Poller<S> {
         self.machine.answered(&verdict, Instant::now());
     }
 
-    async fn took(&mut self, read: Result<Read, String>) {
+    async fn took(&mut self, read: Result<Read, Unreadable>) {
         match read {
             Ok(read) => {
                 if read.skipped > 0 {
@@ -236,9 +306,20 @@ impl<S: Source> Poller<S> {
                 self.machine.read(sized, Instant::now());
                 self.next = read.next;
             }
-            Err(why) => {
-                (self.listener)(Event::Trouble(format!("{} cannot be read: {why}", self.origin.shard)));
+            Err(why) => self.cannot_read(why).await,
+        }
+    }
+
+    async fn cannot_read(&mut self, why: Unreadable) {
+        let shard = self.origin.shard;
+        match why {
+            Unreadable::Now(why) => {
+                (self.listener)(Event::Trouble(format!("{shard} cannot be read: {why}")));
                 tokio::time::sleep(SOURCE_PAUSE).await;
+            }
+            Unreadable::ForGood(why) => {
+                (self.listener)(Event::Trouble(format!("the consumer gets nothing more of {shard}: {why}")));
+                self.next = None;
             }
         }
     }
@@ -250,7 +331,7 @@ async fn read(
     shard: ShardId,
     from: Option<Position>,
     most: usize,
-) -> Result<Read, String> {
+) -> Result<Read, Unreadable> {
     match from {
         Some(from) => source.read(shard, from, most).await,
         None => std::future::pending().await,
@@ -262,21 +343,39 @@ impl Source for Stream {
         Self::arn(self).to_owned()
     }
 
-    async fn shards(&self) -> Result<Vec<ShardId>, String> {
-        Ok(Self::shards(self).into_iter().map(|shard| shard.id).collect())
+    async fn shards(&self) -> Result<Vec<Lineage>, Unreadable> {
+        let lineage = |shard: Shard| Lineage {
+            id: shard.id,
+            parents: shard.parent.into_iter().chain(shard.adjacent_parent).collect(),
+        };
+        Ok(Self::shards(self).into_iter().map(lineage).collect())
     }
 
-    async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, String> {
+    async fn fix(&self, shard: ShardId, from: Position) -> Result<Position, Unreadable> {
+        // Reading at the tip gives no record and the place of the next one.
+        match from {
+            Position::Latest => Ok(read_now(self, shard, from, 1)?.next.unwrap_or(from)),
+            lasting => Ok(lasting),
+        }
+    }
+
+    async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
         loop {
             let version = self.version();
-            let read = Self::read(self, &shard, &from, most, crate::runtime::PAYLOAD_BYTES);
-            let read = read.map_err(|error| error.to_string())?;
+            let read = read_now(self, shard, from, most)?;
             if !read.records.is_empty() || read.next.is_none() || read.skipped > 0 {
                 return Ok(read);
             }
             self.changed(version).await;
         }
     }
+}
+
+fn read_now(stream: &Stream, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
+    stream.read(&shard, &from, most, PAYLOAD_BYTES).map_err(|error| match error.code {
+        ErrorCode::ResourceNotFound => Unreadable::ForGood(error.message),
+        _ => Unreadable::Now(error.message),
+    })
 }
 
 fn epoch_ms() -> u64 {

@@ -1,6 +1,7 @@
 //! One process of a function, with a Runtime API of its own.
 
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::api::{Desk, Job};
-use super::{FunctionConfig, INIT_LIMIT, LogSink, Outcome, error_object, seconds};
+use super::log::Log;
+use super::{FunctionConfig, INIT_LIMIT, Outcome, error_object, seconds};
 use crate::http;
 
 /// Longest wait for the last output of a process that has ended.
@@ -22,7 +24,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Environment {
     config: FunctionConfig,
-    log: LogSink,
+    log: Log,
     process: Child,
     jobs: mpsc::Sender<Job>,
     desk: Arc<Desk>,
@@ -41,7 +43,7 @@ pub(super) enum Ended {
 
 impl Environment {
     /// Starts the process; an error says what could not be started and why.
-    pub(super) async fn start(config: &FunctionConfig, log: LogSink) -> Result<Self, String> {
+    pub(super) async fn start(config: &FunctionConfig, log: Log) -> Result<Self, String> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.map_err(|error| format!("no port for the Runtime API: {error}"))?;
         let address =
@@ -59,14 +61,8 @@ impl Environment {
             .spawn()
             .map_err(|error| format!("{} cannot be started: {error}", config.binary.display()))?;
         let pumps = [
-            process
-                .stdout
-                .take()
-                .map(|output| tokio::spawn(pump(output, config.name.clone(), Arc::clone(&log)))),
-            process
-                .stderr
-                .take()
-                .map(|output| tokio::spawn(pump(output, config.name.clone(), Arc::clone(&log)))),
+            process.stdout.take().map(|output| tokio::spawn(pump(output, log.clone()))),
+            process.stderr.take().map(|output| tokio::spawn(pump(output, log.clone()))),
         ];
         let (jobs, waiting) = mpsc::channel(1);
         let desk = Desk::new(waiting);
@@ -79,8 +75,8 @@ impl Environment {
         Ok(Self { config: config.clone(), log, process, jobs, desk, server, pumps, initialised: false })
     }
 
-    /// Gives it one event and waits for what becomes of it.
-    pub(super) async fn invoke(&mut self, event: &Bytes) -> Result<Outcome, Ended> {
+    /// Gives it one event and waits for what becomes of it. `handed_over` is set when the process has the event.
+    pub(super) async fn invoke(&mut self, event: &Bytes, handed_over: &AtomicBool) -> Result<Outcome, Ended> {
         if !self.initialised {
             self.initialise().await?;
             self.initialised = true;
@@ -100,33 +96,52 @@ impl Environment {
             return Err(Ended::BeforeTheInvocation);
         }
         tokio::select! {
-            _ = &mut was_taken => {}
+            _ = &mut was_taken => handed_over.store(true, Ordering::Relaxed),
             _ = self.process.wait() => {
                 self.drain().await;
                 return Err(Ended::BeforeTheInvocation);
             }
+            // It does not ask for its next event any more.
+            () = tokio::time::sleep(self.config.timeout) => {
+                self.kill().await;
+                return Err(Ended::BeforeTheInvocation);
+            }
         }
-        tokio::select! {
+        let (begun, faults) = (Instant::now(), self.config.faults.clone());
+        let kill_at = faults.as_ref().and_then(|faults| Some(begun + faults.kill_after(&self.config.name)?));
+        let status = tokio::select! {
             biased;
-            outcome = &mut answer => match outcome {
-                Ok(outcome) => Ok(outcome),
-                Err(_) => Err(self.fail("Runtime.ExitError", format!("RequestId: {request_id} Error: the runtime went away"))),
-            },
-            status = self.process.wait() => {
-                self.drain().await;
-                // An answer that was handed in just before the end counts.
-                if let Ok(outcome) = answer.try_recv() {
-                    return Err(Ended::With(outcome));
+            outcome = &mut answer => {
+                if let Some(faults) = faults {
+                    faults.answered(&self.config.name, begun.elapsed(), kill_at.is_some());
                 }
-                let how = how_it_ended(status);
-                Err(self.fail("Runtime.ExitError", format!("RequestId: {request_id} Error: Runtime exited with error: {how}")))
+                return match outcome {
+                    Ok(outcome) => Ok(outcome),
+                    Err(_) => Err(self.fail("Runtime.ExitError", format!("RequestId: {request_id} Error: the runtime went away")).await),
+                };
+            }
+            status = self.process.wait() => status,
+            () = precisely_at(kill_at) => {
+                if let Some(faults) = faults {
+                    faults.killed();
+                }
+                self.kill_group();
+                self.process.wait().await
             }
             () = tokio::time::sleep(self.config.timeout) => {
                 self.kill().await;
                 let after = self.config.timeout.as_secs_f64();
-                Err(self.fail("Sandbox.Timedout", format!("RequestId: {request_id} Error: Task timed out after {after:.2} seconds")))
+                return Err(self.fail("Sandbox.Timedout", format!("RequestId: {request_id} Error: Task timed out after {after:.2} seconds")).await);
             }
+        };
+        self.drain().await;
+        // An answer that was handed in just before the end counts.
+        if let Ok(outcome) = answer.try_recv() {
+            return Err(Ended::With(outcome));
         }
+        let how = how_it_ended(status);
+        let message = format!("RequestId: {request_id} Error: Runtime exited with error: {how}");
+        Err(self.fail("Runtime.ExitError", message).await)
     }
 
     /// Ends the process; what it has written is passed on first.
@@ -142,24 +157,24 @@ impl Environment {
                 self.drain().await;
                 let said = self.desk.init_error.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let how = format!("the function did not start: {}", how_it_ended(status));
-                let ended = self.fail("Runtime.ExitError", how);
+                let ended = self.fail("Runtime.ExitError", how).await;
                 Err(said.map_or(ended, |said| Ended::With(Outcome::FunctionError(said))))
             }
             () = tokio::time::sleep(INIT_LIMIT) => {
                 self.kill().await;
-                Err(self.fail("Sandbox.Timedout", format!("the function had not started after {}", seconds(started))))
+                Err(self.fail("Sandbox.Timedout", format!("the function had not started after {}", seconds(started))).await)
             }
         }
     }
 
     /// Says in the function's log, as Lambda does, what became of the environment.
-    fn fail(&self, error_type: &str, message: String) -> Ended {
+    async fn fail(&self, error_type: &str, message: String) -> Ended {
         let time = jiff::Timestamp::now();
         let line = serde_json::json!({
             "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform", "errorType": error_type,
             "message": message,
         });
-        (self.log)(&self.config.name, format!("{line}\n").as_bytes());
+        self.log.lines(format!("{line}\n").into_bytes()).await;
         Ended::With(Outcome::FunctionError(error_object(error_type, &message)))
     }
 
@@ -216,6 +231,16 @@ fn lambda_variables(config: &FunctionConfig, runtime_api: &str) -> Vec<(&'static
     ]
 }
 
+/// Waits until `at`, or for ever. Timers count whole milliseconds, and an invocation may take less than one.
+async fn precisely_at(at: Option<Instant>) {
+    const TIMER: Duration = Duration::from_millis(2);
+    let Some(at) = at else { return std::future::pending().await };
+    tokio::time::sleep(at.saturating_duration_since(Instant::now()).saturating_sub(TIMER)).await;
+    while Instant::now() < at {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn how_it_ended(status: std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => status.to_string(),
@@ -224,7 +249,7 @@ fn how_it_ended(status: std::io::Result<ExitStatus>) -> String {
 }
 
 /// Passes on what the process writes, whole lines at a time. A last line without an end gets one.
-async fn pump(mut output: impl AsyncRead + Unpin, name: String, log: LogSink) {
+async fn pump(mut output: impl AsyncRead + Unpin, log: Log) {
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         buffer.reserve(64 * 1024);
@@ -233,12 +258,12 @@ async fn pump(mut output: impl AsyncRead + Unpin, name: String, log: LogSink) {
             Ok(_) => {}
         }
         if let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') {
-            log(&name, &buffer[..=end]);
-            buffer.drain(..=end);
+            let rest = buffer.split_off(end + 1);
+            log.lines(std::mem::replace(&mut buffer, rest)).await;
         }
     }
     if !buffer.is_empty() {
         buffer.push(b'\n');
-        log(&name, &buffer);
+        log.lines(buffer).await;
     }
 }

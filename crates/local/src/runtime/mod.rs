@@ -6,23 +6,32 @@
 
 mod api;
 mod environment;
+mod log;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::faults::Faults;
 use environment::{Ended, Environment};
+use log::Log;
 
 /// Most bytes of a synchronous invocation's event, and of its answer (Lambda quotas: 6 MB each).
 pub const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// Longest initialisation of an environment (Lambda: "the Init phase is limited to 10 seconds").
 pub const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many environments one event is offered to: one that was idle may have ended meanwhile, and so may the next.
+const STARTS: usize = 3;
+
+/// Longest wait, at the end, for a sink to take what was written.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Takes whole lines of what a function writes to its standard output and error; the first argument is its name.
 pub type LogSink = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
@@ -46,6 +55,8 @@ pub struct FunctionConfig {
     pub account: String,
     /// Region in its ARN and in `AWS_REGION`.
     pub region: String,
+    /// What is to go wrong with its invocations; nothing, if there are none.
+    pub faults: Option<Arc<Faults>>,
 }
 
 impl FunctionConfig {
@@ -63,10 +74,11 @@ pub struct Function {
 
 struct Inner {
     config: FunctionConfig,
-    log: LogSink,
+    log: Log,
     turn: Semaphore,
     idle: Mutex<Vec<Environment>>,
     cold_starts: AtomicU64,
+    stopping: watch::Sender<bool>,
 }
 
 /// How an invocation ended.
@@ -85,8 +97,9 @@ impl Function {
     /// Nothing is started before the first invocation.
     pub fn new(config: FunctionConfig, log: LogSink) -> Self {
         let turn = Semaphore::new(config.concurrency.max(1));
-        let (idle, cold_starts) = (Mutex::default(), AtomicU64::new(0));
-        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts }) }
+        let log = Log::start(config.name.clone(), log);
+        let (idle, cold_starts, stopping) = (Mutex::default(), AtomicU64::new(0), watch::Sender::new(false));
+        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts, stopping }) }
     }
 
     /// What it was made of.
@@ -105,10 +118,28 @@ impl Function {
             let (given, limit) = (event.len(), PAYLOAD_BYTES);
             return Outcome::NotInvoked(format!("the event has {given} bytes, Lambda takes at most {limit}"));
         }
+        let taken = AtomicBool::new(false);
+        let mut stopping = self.inner.stopping.subscribe();
+        tokio::select! {
+            biased;
+            outcome = self.serve(&event, &taken) => outcome,
+            // The environment is dropped with its invocation, and the process ends with it.
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                let message = "the function was stopped";
+                if taken.load(Ordering::Relaxed) {
+                    Outcome::FunctionError(error_object("Runtime.ExitError", message))
+                } else {
+                    Outcome::NotInvoked(message.into())
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, event: &Bytes, taken: &AtomicBool) -> Outcome {
         let Ok(_turn) = self.inner.turn.acquire().await else {
             return Outcome::NotInvoked("the function was stopped".into());
         };
-        loop {
+        for _ in 0..STARTS {
             let idle = self.idle().pop();
             let mut environment = match idle {
                 Some(environment) => environment,
@@ -117,7 +148,7 @@ impl Function {
                     Err(error) => return Outcome::NotInvoked(error),
                 },
             };
-            match environment.invoke(&event).await {
+            match environment.invoke(event, taken).await {
                 Ok(outcome) => {
                     self.idle().push(environment);
                     return outcome;
@@ -126,20 +157,24 @@ impl Function {
                 Err(Ended::With(outcome)) => return outcome,
             }
         }
+        Outcome::NotInvoked(format!("{STARTS} environments ended before they took the event"))
     }
 
-    /// Ends its processes and takes no more invocations. Those under way end with the futures that wait for them.
+    /// Takes no more invocations, ends those under way and all processes, and waits until what they wrote has been
+    /// passed on.
     pub async fn stop(&self) {
         self.inner.turn.close();
+        self.inner.stopping.send_replace(true);
         let idle = std::mem::take(&mut *self.idle());
         for environment in idle {
             environment.end().await;
         }
+        self.inner.log.flush(FLUSH).await;
     }
 
     async fn start(&self) -> Result<Environment, String> {
         self.inner.cold_starts.fetch_add(1, Ordering::Relaxed);
-        Environment::start(&self.inner.config, Arc::clone(&self.inner.log)).await
+        Environment::start(&self.inner.config, self.inner.log.clone()).await
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {

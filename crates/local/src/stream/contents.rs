@@ -24,6 +24,13 @@ pub struct Entry {
     pub data: Bytes,
 }
 
+impl Entry {
+    /// Its bytes and those of its key, as the limits count them.
+    pub(super) fn size(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+}
+
 /// The place that Kinesis gives a partition key in the hash space: its MD5, read big-endian.
 pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(partition_key).into())
@@ -140,7 +147,7 @@ impl Contents {
                 admit(id, &entry)?;
                 self.counts.appended += 1;
                 self.counts.records += 1;
-                self.counts.bytes += (entry.data.len() + entry.partition_key.len()) as u64;
+                self.counts.bytes += entry.size() as u64;
                 self.order.push(id);
                 Ok((id, shard.append(entry.partition_key, entry.data, arrival_ms, encrypted)))
             })

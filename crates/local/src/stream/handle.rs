@@ -11,6 +11,7 @@ use super::error::{ApiError, ErrorCode};
 use super::id::ShardId;
 use super::limits::MAX_GET_BYTES;
 use super::shard::{Foreign, Position, Read, Shard};
+use crate::faults::Faults;
 
 /// What a local Kinesis is to be.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// How much memory each stream may fill with records, in bytes; the oldest go first.
     pub retention_bytes: u64,
+    /// What is to go wrong with `PutRecords`; nothing, if there are none.
+    pub faults: Option<Arc<Faults>>,
 }
 
 impl Config {
@@ -33,6 +36,7 @@ impl Config {
             region: "us-east-1".into(),
             retention: None,
             retention_bytes: 256 << 20,
+            faults: None,
         }
     }
 }

@@ -10,7 +10,11 @@ use tokio::net::TcpListener;
 use super::error::{ApiError, ErrorCode};
 use super::handle::{Kinesis, now_ms};
 use super::limits::MAX_BODY_BYTES;
+use crate::faults::{Fate, Faults};
 use crate::http::{self, BodyError, Request, Response};
+
+/// The header that names the operation.
+const TARGET: &str = "x-amz-target";
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
@@ -26,8 +30,35 @@ impl Kinesis {
     }
 }
 
-async fn answer(kinesis: &Kinesis, request: Request) -> Response {
-    let (status, body) = match handle(kinesis, request).await {
+/// The answer; none where a fault breaks the connection in its place.
+async fn answer(kinesis: &Kinesis, request: Request) -> Option<Response> {
+    match kinesis.config().faults.as_deref().filter(|_| is_put_records(&request)) {
+        None => Some(response(handle(kinesis, request).await)),
+        Some(faults) => faulty(kinesis, request, faults).await,
+    }
+}
+
+fn is_put_records(request: &Request) -> bool {
+    request.headers().get(TARGET).is_some_and(|target| target.as_bytes().ends_with(b".PutRecords"))
+}
+
+async fn faulty(kinesis: &Kinesis, request: Request, faults: &Faults) -> Option<Response> {
+    let fate = faults.request();
+    let done = match &fate {
+        Fate::CarriedOut | Fate::BrokenAfter => handle(kinesis, request).await,
+        Fate::BrokenBefore | Fate::Refused(_) => {
+            // The caller shall have sent all of it and be waiting.
+            let _ = http::body(request.into_body(), MAX_BODY_BYTES).await;
+            let Fate::Refused(error) = &fate else { return None };
+            Err(refused(error.clone()))
+        }
+    };
+    tokio::time::sleep(faults.latency()).await;
+    (fate != Fate::BrokenAfter).then(|| response(done))
+}
+
+fn response(done: Result<Vec<u8>, Refusal>) -> Response {
+    let (status, body) = match done {
         Ok(body) => (StatusCode::OK, body),
         Err((status, error)) => {
             let body = json!({ "__type": error.code.name(), "message": error.message });
@@ -65,7 +96,7 @@ async fn handle(kinesis: &Kinesis, request: Request) -> Result<Vec<u8>, Refusal>
         let error = ApiError::new(ErrorCode::Serialization, message);
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
-    let Some(target) = header("x-amz-target").map(|target| target.into_owned()) else {
+    let Some(target) = header(TARGET).map(|target| target.into_owned()) else {
         let message = "X-Amz-Target is missing, expected an operation such as Kinesis_20131202.ListStreams";
         return Err(unknown(StatusCode::BAD_REQUEST, message.into()));
     };
@@ -78,8 +109,10 @@ async fn handle(kinesis: &Kinesis, request: Request) -> Result<Vec<u8>, Refusal>
         }
         Err(BodyError::Broken) => return refusal(StatusCode::BAD_REQUEST, "The body broke off".into()),
     };
-    kinesis.call(&target, &body, now_ms()).map_err(|error| {
-        let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, error)
-    })
+    kinesis.call(&target, &body, now_ms()).map_err(refused)
+}
+
+fn refused(error: ApiError) -> Refusal {
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, error)
 }

@@ -24,6 +24,12 @@ pub const DEFAULT_RECORD_KIB: i64 = 1024;
 /// Largest `MaxRecordSizeInKiB` (API: CreateStream); the smallest is [`DEFAULT_RECORD_KIB`].
 pub const MAX_RECORD_KIB: i64 = 10 * 1024;
 
+/// Records that one shard takes in a second (quotas).
+pub const SHARD_RECORDS: i64 = 1000;
+
+/// Bytes of data and partition keys that one shard takes in a second (quotas: "1 MB", counted as 1 MiB).
+pub const SHARD_BYTES: i64 = 1024 * 1024;
+
 /// Records in one `GetRecords` (API: GetRecords, Limit).
 pub const MAX_GET_RECORDS: i64 = 10_000;
 

@@ -153,6 +153,32 @@ fn an_event_for_another_function_is_never_swallowed() {
 }
 
 #[test]
+fn an_event_that_could_be_read_in_two_ways_is_read_in_neither() {
+    check_refused(&format!(r#"{{"Messages":[{HELLO}],"Messages":[]}}"#), "MessagesNotAList", "several");
+    let run = run(r#"{"Messages":null,"Data":"AQIDBA=="}"#);
+    assert_eq!(run.keys(), ["01020304"]);
+}
+
+#[test]
+fn more_packets_than_are_taken_at_once_are_refused_before_one_is_written() {
+    let packets = vec!["{}"; input::MOST_PACKETS + 1];
+    check_refused(&batch(&packets), "TooManyPackets", "found 30001");
+    check_status(&http("POST", json!(batch(&packets)), false), None, 413);
+}
+
+/// Tags as long as packets would make the account of many too large.
+#[test]
+fn an_answer_that_lambda_would_not_carry_is_given_in_numbers() {
+    let packet = format!(r#"{{"Tag":"{}","Data":"AQIDBA=="}}"#, "t".repeat(5_000));
+    let run = run(&http("POST", json!(batch(&vec![packet.as_str(); 1_000])), false));
+    assert_eq!((run.stored.len(), &run.answer()["statusCode"]), (1_000, &json!(200)));
+    assert_eq!(
+        (&run.body()["AcknowledgedCount"], &run.body()["UndeliveredCount"]),
+        (&json!(1_000), &json!(0))
+    );
+}
+
+#[test]
 fn an_entry_that_is_no_object_is_undelivered_and_its_neighbours_are_written() {
     let run = run(&batch(&["null", HELLO, "5", "[]", "\"x\"", "true"]));
     assert_eq!(run.stored.len(), 1);

@@ -13,7 +13,7 @@ use super::input::{Text, Violations, parse};
 use super::json;
 use crate::stream::contents::{Entry, EntryResult, hash_key};
 use crate::stream::error::{ApiError, ErrorCode};
-use crate::stream::handle::{Kinesis, Stream};
+use crate::stream::handle::{Config, Kinesis, Stream};
 use crate::stream::id::{SequenceNumber, ShardId};
 use crate::stream::limits::{MAX_DATA_BYTES, MAX_KEY_CHARS, MAX_PUT_BYTES, MAX_PUT_RECORDS};
 
@@ -102,7 +102,11 @@ pub(super) fn put_records(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result
     }
     violations.done()?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let put = stream.put_if(entries(&stream, items)?, now_ms, |_, _| Ok(()))?;
+    let Config { faults, account, .. } = kinesis.config();
+    let put = stream.put_if(entries(&stream, items)?, now_ms, |shard, entry| match faults {
+        None => Ok(()),
+        Some(faults) => faults.entry(stream.name(), account, shard, entry.size(), now_ms),
+    })?;
     let records: Vec<_> = put.results.into_iter().map(ItemAnswer::from).collect();
     let failed = records.iter().filter(|record| matches!(record, ItemAnswer::Failed { .. })).count();
     let encryption_type = put.encrypted.then_some("KMS");
