@@ -83,6 +83,28 @@ pub fn classify(code: &str, status: u16) -> Class {
     }
 }
 
+/// What a person should look at first, for the fatal errors that mean one thing.
+pub fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "ResourceNotFoundException" => "check STREAM_ARN or STREAM_NAME, and the region",
+        "AccessDeniedException" | "AccessDenied" => {
+            "check that the role allows kinesis:PutRecords on this stream"
+        }
+        "KMSAccessDeniedException" => {
+            "check that role and key policy allow kms:GenerateDataKey with the stream's key"
+        }
+        "KMSDisabledException" => "enable the stream's KMS key",
+        "KMSInvalidStateException" => "check the state of the stream's KMS key",
+        "KMSNotFoundException" => "check that the stream's KMS key still exists",
+        "KMSOptInRequired" => "check that the account may use KMS",
+        "ExpiredTokenException"
+        | "ExpiredToken"
+        | "InvalidSignatureException"
+        | "UnrecognizedClientException" => "check the credentials, and the clock",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +136,16 @@ mod tests {
         check("InvalidArgumentException", 400, Class::Refused);
         check("ValidationException", 400, Class::Refused);
         check("", 413, Class::Refused);
+    }
+
+    #[test]
+    fn advice_is_for_what_needs_a_person() {
+        for code in
+            ["ResourceNotFoundException", "AccessDeniedException", "KMSAccessDeniedException", "ExpiredToken"]
+        {
+            assert!(advice(code).is_some() && classify(code, 400) == Class::Fatal, "{code}");
+        }
+        assert_eq!(advice("ProvisionedThroughputExceededException"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use aws_sdk_kinesis::operation::put_records::PutRecordsError;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 
-use crate::{Answer, Class, Failure, PutRecords, Record, Stored, classify};
+use crate::{Answer, Class, Failure, PutRecords, Record, Stored, advice, classify};
 
 /// Which stream: by name, by ARN, or by both where they must agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,6 +132,10 @@ fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
 fn answered(status: u16, code: &str, message: String) -> Failure {
     let class = classify(code, status);
     let may_be_stored = matches!(class, Class::Failed | Class::TimedOut);
+    let message = match advice(code) {
+        Some(advice) => format!("{message} ({advice})"),
+        None => message,
+    };
     let code = if code.is_empty() { format!("Http{status}") } else { code.into() };
     Failure { class, code, message, may_be_stored }
 }

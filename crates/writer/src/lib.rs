@@ -30,7 +30,7 @@ pub use record::{
 };
 
 mod failure;
-pub use failure::{Class, Failure, classify};
+pub use failure::{Class, Failure, advice, classify};
 
 mod report;
 pub use report::{Acknowledged, Effort, Report, Undelivered};

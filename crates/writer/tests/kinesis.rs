@@ -130,7 +130,10 @@ async fn errors_of_the_service_keep_their_name_and_words() {
     const NO_STREAM: &str = r#"{"__type":"ResourceNotFoundException","message":"Stream packets not found."}"#;
     let failure =
         check(&[Then::Answer(400, NO_STREAM)], Class::Fatal, "ResourceNotFoundException", false).await;
-    assert_eq!(failure.message, "Stream packets not found.");
+    assert_eq!(
+        failure.message,
+        "Stream packets not found. (check STREAM_ARN or STREAM_NAME, and the region)"
+    );
     const DENIED: &str = r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#;
     check(&[Then::Answer(400, DENIED)], Class::Fatal, "AccessDeniedException", false).await;
     const INVALID: &str =
