@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO := cargo
 BINARIES := -p producer -p consumer -p cli
 
-.PHONY: help run local invoke test fuzz lint bench
+.PHONY: help run local invoke test soak fuzz lint bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,9 @@ test: ## runs every test
 	$(CARGO) build --locked $(BINARIES)
 	$(CARGO) test --locked --workspace
 
+soak: local ## 100,000 packets under every fault, each accounted for: make soak ARGS='--only kill'
+	$(CARGO) run --locked --profile local -p cli --example soak -- $(ARGS)
+
 # RUSTC_BOOTSTRAP, because the instruments are behind unstable flags: so any toolchain will do. What a run finds worth
 # keeping goes into fuzz/target/corpus, what breaks a promise into fuzz/artifacts.
 FUZZ := PATH="$(CURDIR)/.tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
@@ -44,7 +47,8 @@ lint: ## format, clippy, documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: local ## how much, how fast: the load check
+bench: local ## how much, how fast: what strict ordering costs, then the load check
+	$(CARGO) run --locked --profile local -p cli --example ordering
 	$(CARGO) run --locked --profile local -p cli --example load -- $(ARGS)
 
 include tools/deploy.mk

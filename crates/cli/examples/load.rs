@@ -105,7 +105,16 @@ fn start(args: &Args) -> Result<Child> {
     let folder =
         here.parent().and_then(|examples| examples.parent()).context("this program is in no build folder")?;
     let (batch, retention) = (args.batch_count.to_string(), args.retention_mib.to_string());
-    let flags = ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--kinesis", "127.0.0.1:0"];
+    let flags = [
+        "--udp",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--kinesis",
+        "127.0.0.1:0",
+        "--queue",
+        "127.0.0.1:0",
+    ];
     Command::new(folder.join("rivulet"))
         .arg("up")
         .args(flags)

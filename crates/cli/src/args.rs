@@ -78,6 +78,9 @@ pub(crate) struct UpArgs {
     /// Where the Kinesis API is served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4567")]
     pub(crate) kinesis: SocketAddr,
+    /// Where the queue for undelivered packets is served, with the SQS API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9324")]
+    pub(crate) queue: SocketAddr,
     /// The stream's name
     #[arg(long, value_name = "NAME", default_value = "packets")]
     pub(crate) stream: String,

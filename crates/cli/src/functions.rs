@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use local::faults::Faults;
+use local::queue::Queue;
 use local::runtime::{Function, FunctionConfig, LogSink};
 
 use crate::args::{FunctionArgs, Which};
@@ -17,6 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) stream_arn: String,
+    /// Where undelivered packets go, if anywhere but to the log.
+    pub(crate) queue: Option<Queue>,
     /// Variables that lead every AWS client to the endpoint, with credentials for it.
     pub(crate) access: Vec<(String, String)>,
 }
@@ -89,15 +92,20 @@ pub(crate) fn function(
     log: LogSink,
 ) -> Function {
     let settings = which.of(template);
+    let queue = surroundings.queue.as_ref();
     let value = |variable: &Variable| match variable {
-        Variable::Text(text) => text.clone(),
-        Variable::StreamArn => surroundings.stream_arn.clone(),
+        Variable::Text(text) => Some(text.clone()),
+        Variable::StreamArn => Some(surroundings.stream_arn.clone()),
+        Variable::QueueUrl => queue.map(Queue::url),
     };
-    let own = settings.environment.iter().map(|(name, variable)| (name.clone(), value(variable)));
+    let own =
+        settings.environment.iter().filter_map(|(name, variable)| Some((name.clone(), value(variable)?)));
+    // The queue is on this machine whichever Kinesis the stream is in.
+    let queue = queue.map(|queue| ("AWS_ENDPOINT_URL_SQS".to_owned(), queue.endpoint().to_owned()));
     let config = FunctionConfig {
         name: which.binary().to_owned(),
         binary,
-        environment: own.chain(surroundings.access.iter().cloned()).collect(),
+        environment: own.chain(surroundings.access.iter().cloned()).chain(queue).collect(),
         timeout: settings.timeout,
         memory_mib: settings.memory_mib,
         concurrency,

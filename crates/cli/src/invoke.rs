@@ -34,6 +34,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
         account: config.account,
         region: config.region,
         stream_arn: stream.arn().to_owned(),
+        queue: None, // it would end with the command, and its packets are to be seen: in the log
         access: local_access(&format!("http://{}", listener.local_addr()?)),
     };
     tokio::spawn(kinesis.serve(listener, std::future::pending()));

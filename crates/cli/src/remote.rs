@@ -9,7 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::ProvideCredentials;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::ShardIteratorType;
 use local::mapping::{Lineage, Source, Unreadable};
 use local::stream::{Position, Read, Record, ShardId};
@@ -37,7 +37,7 @@ pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<(Remote, Sur
     let config = config.load().await;
     let client = Client::new(&config);
     let described = client.describe_stream_summary().stream_name(stream).send().await;
-    let described = described.map_err(|error| anyhow!("{}", DisplayErrorContext(&error)));
+    let described = described.map_err(|error| anyhow!(words(&error)));
     let described =
         described.with_context(|| format!("there is no stream {stream} to be used at {endpoint}"))?;
     let summary = described.stream_description_summary.context("the stream's description is empty")?;
@@ -48,7 +48,7 @@ pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<(Remote, Sur
         _ => return Err(anyhow!("the stream's ARN is {arn}, expected one of six parts")),
     };
     let access = credentials(&config, endpoint).await?;
-    let surroundings = Surroundings { account, region, stream_arn: arn.clone(), access };
+    let surroundings = Surroundings { account, region, stream_arn: arn.clone(), queue: None, access };
     Ok((Remote { client, arn, iterators: Mutex::default() }, surroundings))
 }
 
@@ -168,12 +168,18 @@ fn unreadable<E>(error: &SdkError<E>) -> Unreadable
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let words = DisplayErrorContext(error).to_string();
+    let words = words(error);
     if error.code() == Some("ResourceNotFoundException") {
         Unreadable::ForGood(words)
     } else {
         Unreadable::Now(words)
     }
+}
+
+/// An error and what caused it, from the outside in.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn shard_id(text: &str) -> Result<ShardId, Unreadable> {

@@ -29,7 +29,7 @@ pub(crate) fn note(words: &str) {
 }
 
 /// What listens where, and what to type next.
-pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str) -> String {
+pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str, queue: &str) -> String {
     let (bold, plain) = if std::io::stderr().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let (host, port) = (udp.ip(), udp.port());
     format!(
@@ -39,6 +39,7 @@ pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str) -> Stri
   UDP      {udp}
   HTTP     http://{http}/
   stream   {stream}
+  queue    {queue} (for undelivered packets)
 
   Send a packet and see it come out:
     {bold}printf '\\x01\\x02\\x03\\x04hello' | ncat -u -w1 {host} {port}{plain}
@@ -72,8 +73,8 @@ fn dimmed(lines: &[u8]) -> String {
     text
 }
 
-/// The counts of a run in one line.
-pub(crate) fn counts(tally: &Tally) -> String {
+/// The counts of a run in one line; `in_queue` is how many messages the queue holds.
+pub(crate) fn counts(tally: &Tally, in_queue: u64) -> String {
     let mut line = format!(
         "received {}, acknowledged {}, logged {}",
         tally.received.get(),
@@ -83,6 +84,7 @@ pub(crate) fn counts(tally: &Tally) -> String {
     for (name, count) in [
         ("replies", &tally.replies),
         ("undelivered", &tally.undelivered),
+        ("queued", &tally.queued),
         ("abandoned", &tally.abandoned),
         ("discarded", &tally.discarded),
         ("trimmed", &tally.trimmed),
@@ -92,16 +94,26 @@ pub(crate) fn counts(tally: &Tally) -> String {
             let _ = write!(line, ", {name} {}", count.get());
         }
     }
+    if in_queue > 0 {
+        let _ = write!(line, ", in the queue {in_queue}");
+    }
     line
 }
 
 /// The last word on every packet of a run.
-pub(crate) fn tally(tally: &Tally, unfinished_packets: u64, unfinished_records: u64) -> String {
+pub(crate) fn tally(
+    tally: &Tally,
+    unfinished_packets: u64,
+    unfinished_records: u64,
+    in_queue: u64,
+) -> String {
     let dropped = if DROPS_ARE_COUNTED { tally.dropped.get().to_string() } else { "unknown".to_owned() };
     let rows = [
         ("received", tally.received.get().to_string(), "packets, by UDP and HTTP"),
         ("acknowledged", tally.acknowledged.get().to_string(), "of them stored by the stream"),
-        ("undelivered", tally.undelivered.get().to_string(), "named in the producer's log"),
+        ("undelivered", tally.undelivered.get().to_string(), "in the queue, or in the producer's log"),
+        ("queued", tally.queued.get().to_string(), "of them taken by the queue"),
+        ("in the queue", in_queue.to_string(), "messages that nobody has deleted"),
         (
             "abandoned",
             tally.abandoned.get().to_string(),
@@ -116,7 +128,7 @@ pub(crate) fn tally(tally: &Tally, unfinished_packets: u64, unfinished_records: 
         ),
         ("discarded", tally.discarded.get().to_string(), "records given up by the mapping"),
         ("trimmed", tally.trimmed.get().to_string(), "records removed by retention before they were read"),
-        ("replies", tally.replies.get().to_string(), "sent back"),
+        ("replies", tally.replies.get().to_string(), "sent back by UDP"),
         ("dropped", dropped, "datagrams, by the kernel: its buffer was full"),
     ];
     let width = rows.iter().map(|(_, count, _)| count.len()).max().unwrap_or(0);

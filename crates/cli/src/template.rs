@@ -51,6 +51,8 @@ pub enum Variable {
     Text(String),
     /// The stream's ARN, which is known once there is a stream.
     StreamArn,
+    /// The URL of the queue, likewise.
+    QueueUrl,
 }
 
 /// Shards that AWS gives to a new on-demand stream ("Choose the right mode in Kinesis Data Streams").
@@ -99,6 +101,8 @@ impl Template {
 struct Resolver {
     parameters: BTreeMap<String, Value>,
     stream: Option<String>,
+    /// Queues by their logical ids; here one stands for all.
+    queues: Vec<String>,
 }
 
 impl Resolver {
@@ -111,10 +115,18 @@ impl Resolver {
                 let names: Vec<_> = parameters.keys().map(String::as_str).collect();
                 bail!("there is no parameter {name}; there are {}", names.join(", "));
             };
+            let allowed = root["Parameters"][name]["AllowedValues"].as_array();
+            let allowed: Vec<_> = allowed.into_iter().flatten().map(|value| plain(value)).collect();
+            if !allowed.is_empty() && !allowed.contains(value) {
+                bail!("the parameter {name} is {value}, expected one of {}", allowed.join(", "));
+            }
             *known = json!(value);
         }
         let stream = resource(root, |resource| resource["Type"] == "AWS::Kinesis::Stream");
-        Ok(Self { parameters, stream: stream.map(|(name, _)| name.to_owned()) })
+        let queues = root["Resources"].as_object().into_iter().flatten();
+        let queues = queues.filter(|(_, resource)| resource["Type"] == "AWS::SQS::Queue");
+        let queues = queues.map(|(name, _)| name.clone()).collect();
+        Ok(Self { parameters, stream: stream.map(|(name, _)| name.to_owned()), queues })
     }
 
     /// A value with parameters in their places; none where it cannot be known here.
@@ -155,10 +167,23 @@ impl Resolver {
         }
     }
 
+    /// A queue gives its URL to `!Ref`, and to `!GetAtt` by that name.
+    fn is_queue_url(&self, value: &Value) -> bool {
+        let of_queue = |queue: &String| {
+            value["Ref"] == queue.as_str() || value["Fn::GetAtt"] == json!([queue, "QueueUrl"])
+        };
+        self.queues.iter().any(of_queue)
+    }
+
     fn is_stream_arn(&self, value: &Value) -> bool {
         let stream = self.stream.as_deref().unwrap_or_default();
         value["Fn::GetAtt"] == json!([stream, "Arn"])
     }
+}
+
+/// A scalar as its text.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn resource(root: &Value, is: impl Fn(&Value) -> bool) -> Option<(&str, &Value)> {
@@ -184,12 +209,17 @@ fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<Str
     let with =
         |name: &str| member(name).map(|value| Map::from_iter([(name.to_owned(), value)])).unwrap_or_default();
     let timeout = resolver.number(&with("Timeout"), "Timeout", 3)?;
+    if !(1..=900).contains(&timeout) {
+        bail!("Timeout of {name} is {timeout}, expected 1 to 900 seconds");
+    }
     let memory = resolver.number(&with("MemorySize"), "MemorySize", 128)?;
     let mut environment = Vec::new();
     for of in [globals, &found["Properties"]] {
         for (variable, value) in of["Environment"]["Variables"].as_object().into_iter().flatten() {
             if resolver.is_stream_arn(value) {
                 environment.push((variable.clone(), Variable::StreamArn));
+            } else if resolver.is_queue_url(value) {
+                environment.push((variable.clone(), Variable::QueueUrl));
             } else if let Some(text) = resolver.text(value) {
                 environment.push((variable.clone(), Variable::Text(text)));
             } else {
@@ -217,11 +247,18 @@ fn mapping(root: &Value, resolver: &Resolver, notes: &mut Vec<String>) -> Result
     let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Lambda::EventSourceMapping")
         .ok_or_else(|| anyhow!("there is no AWS::Lambda::EventSourceMapping"))?;
     let of = found["Properties"].as_object().cloned().unwrap_or_default();
+    let mut without_effect = Vec::new();
     for member in of.keys().map(String::as_str).filter(|member| !MAPPING_KNOWN.contains(member)) {
         if !MAPPING_WITHOUT_EFFECT.contains(&member) {
             bail!("{name} has {member}, which is not simulated here");
         }
-        notes.push(format!("{name}: {member} has no effect here"));
+        without_effect.push(member);
+    }
+    if !without_effect.is_empty() {
+        notes.push(format!(
+            "{} of the template's {name}: for AWS, without effect here",
+            without_effect.join(" and ")
+        ));
     }
     if resolver.number(&of, "ParallelizationFactor", 1)? != 1 {
         bail!("{name} has a ParallelizationFactor above 1, which is not simulated here");
@@ -239,14 +276,21 @@ fn mapping(root: &Value, resolver: &Resolver, notes: &mut Vec<String>) -> Result
     if record_age.is_some_and(|age| age < Duration::from_secs(60)) {
         bail!("MaximumRecordAgeInSeconds of {name} is less than 60, which AWS refuses");
     }
-    let responses = of.get("FunctionResponseTypes").map(Value::to_string).unwrap_or_default();
+    let partial_answers = match of.get("FunctionResponseTypes") {
+        None => false,
+        Some(types) if *types == json!([]) => false,
+        Some(types) if *types == json!(["ReportBatchItemFailures"]) => true,
+        Some(types) => {
+            bail!("FunctionResponseTypes of {name} is {types}, expected [ReportBatchItemFailures] or none")
+        }
+    };
     Ok(mapping::Settings {
         batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
         window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
         attempts: u32::try_from(resolver.number(&of, "MaximumRetryAttempts", -1)?).ok(),
         record_age,
         bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
-        partial_answers: responses.contains("ReportBatchItemFailures"),
+        partial_answers,
         from: match of.get("StartingPosition").and_then(Value::as_str) {
             Some("TRIM_HORIZON") => Position::TrimHorizon,
             Some("LATEST") => Position::Latest,
@@ -325,6 +369,7 @@ mod tests {
             all.find(|(known, _)| known == name).map(|(_, value)| value.clone())
         };
         assert_eq!(variable("STREAM_ARN"), Some(Variable::StreamArn));
+        assert_eq!(variable("UNDELIVERED_QUEUE_URL"), Some(Variable::QueueUrl));
         assert_eq!(variable("PARTITION_KEY_EXPRESSION"), Some(Variable::Text("[0:4]".into())));
         assert_eq!(variable("AWS_LAMBDA_LOG_FORMAT"), Some(Variable::Text("JSON".into())));
         let mapping = mapping::Settings {
@@ -367,6 +412,12 @@ mod tests {
     fn mistaken_values_are_refused_by_name() {
         check_refused("BatchSize: 500", "BatchSize: 10001", "BatchSize of Mapping");
         check_refused("BatchSize: 500", "BatchSize: many", "BatchSize is many");
+        check_refused("Timeout: 20", "Timeout: 901", "Timeout of Producer is 901");
+        check_refused(
+            "[ReportBatchItemFailures]",
+            "[ReportBatchItemFailure]",
+            "FunctionResponseTypes of Mapping",
+        );
         check_refused("MaximumRecordAgeInSeconds: 86400", "MaximumRecordAgeInSeconds: 59", "less than 60");
         check_refused("StartingPosition: TRIM_HORIZON", "StartingPosition: FIRST", "StartingPosition");
         check_refused("Binary: producer", "Binary: other", "Binary: producer");
@@ -376,6 +427,14 @@ mod tests {
     fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
         let why = Template::parse(TEMPLATE, &[("Shards".into(), "1".into())]).unwrap_err().to_string();
         assert!(why.contains("no parameter Shards") && why.contains("ShardCount"), "{why}");
+    }
+
+    #[test]
+    fn a_parameter_has_one_of_its_allowed_values() {
+        let given = |value: &str| [("PartitionKeyFormatter".to_owned(), value.to_owned())];
+        assert!(Template::parse(TEMPLATE, &given("ascii")).is_ok());
+        let why = Template::parse(TEMPLATE, &given("rot13")).unwrap_err().to_string();
+        assert!(why.contains("rot13, expected one of hex, base64, ascii, utf8"), "{why}");
     }
 
     #[test]

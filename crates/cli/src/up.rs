@@ -13,6 +13,7 @@ use bytes::Bytes;
 use local::faults::Faults;
 use local::gateway::{self, Batching};
 use local::mapping::{self, Event, Listener, Rest, Settings, Source};
+use local::queue::{Counts, Queue};
 use local::runtime::{Function, LogSink};
 use local::stream::{Config, Kinesis, Stream};
 use local::tally::Tally;
@@ -33,6 +34,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How often the counts are shown while they change.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// The name of the queue for undelivered packets.
+const QUEUE: &str = "undelivered";
 
 /// Where packets and records go that were still on their way at the end.
 const UNFINISHED_FOLDER: &str = ".rivulet";
@@ -57,26 +61,50 @@ pub(crate) async fn run(args: UpArgs) -> Result<End> {
             kinesis.create_stream(&args.stream, shards, template.encrypted)?;
             let stream = kinesis.stream(&args.stream).context("the stream is not there")?;
             let endpoint = format!("http://{}", sockets.kinesis_address);
+            let queue = sockets.queue(&config.account, &config.region);
             let surroundings = Surroundings {
                 account: config.account,
                 region: config.region,
                 stream_arn: stream.arn().to_owned(),
+                queue: Some(queue.clone()),
                 access: local_access(&endpoint),
             };
             let words = format!("{} ({shards} shards, Kinesis API at {endpoint})", args.stream);
             let api = Some(kinesis);
-            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
+            let run = Run {
+                args: &args,
+                template,
+                producer,
+                consumer,
+                surroundings,
+                words,
+                queue,
+                sockets,
+                faults,
+            };
             run.until(&mut interrupts, Arc::new(stream.clone()), api, Some(stream)).await
         }
         Some(endpoint) => {
-            let (remote, surroundings) = tokio::select! {
+            let (remote, mut surroundings) = tokio::select! {
                 connected = remote::connect(endpoint, &args.stream) => connected?,
                 () = interrupts.next() => return Ok(End::Interrupted),
             };
             let Surroundings { account, region, .. } = &surroundings;
+            let queue = sockets.queue(account, region);
             let words = format!("{} of account {account} in {region}, at {endpoint}", args.stream);
             screen::note(&format!("every packet goes to the stream {words}"));
-            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
+            surroundings.queue = Some(queue.clone());
+            let run = Run {
+                args: &args,
+                template,
+                producer,
+                consumer,
+                surroundings,
+                words,
+                queue,
+                sockets,
+                faults,
+            };
             run.until::<Remote>(&mut interrupts, Arc::new(remote), None, None).await
         }
     }
@@ -90,6 +118,8 @@ struct Sockets {
     http_address: SocketAddr,
     kinesis: TcpListener,
     kinesis_address: SocketAddr,
+    queue: TcpListener,
+    queue_address: SocketAddr,
 }
 
 impl Sockets {
@@ -102,10 +132,17 @@ impl Sockets {
         let http = TcpListener::bind(http).await.with_context(taken("HTTP", http, "--http"))?;
         let kinesis =
             TcpListener::bind(kinesis).await.with_context(taken("the Kinesis API", kinesis, "--kinesis"))?;
+        let queue = TcpListener::bind(args.queue).await;
+        let queue = queue.with_context(taken("the queue", args.queue, "--queue"))?;
         gateway::udp::prepare(&udp);
         let (udp_address, http_address) = (udp.local_addr()?, http.local_addr()?);
-        let kinesis_address = kinesis.local_addr()?;
-        Ok(Self { udp, udp_address, http, http_address, kinesis, kinesis_address })
+        let (kinesis_address, queue_address) = (kinesis.local_addr()?, queue.local_addr()?);
+        Ok(Self { udp, udp_address, http, http_address, kinesis, kinesis_address, queue, queue_address })
+    }
+
+    /// The queue that is to be served here.
+    fn queue(&self, account: &str, region: &str) -> Queue {
+        Queue::new(QUEUE, account, region, &format!("http://{}", self.queue_address))
     }
 }
 
@@ -118,6 +155,7 @@ struct Run<'a> {
     surroundings: Surroundings,
     /// The stream in words.
     words: String,
+    queue: Queue,
     sockets: Sockets,
     faults: Option<Arc<Faults>>,
 }
@@ -149,6 +187,8 @@ impl Run<'_> {
             Some(kinesis) => tokio::spawn(kinesis.serve(self.sockets.kinesis, stopped(rest_stopped.clone()))),
             None => tokio::spawn(async {}),
         };
+        let queue = self.queue.clone().serve(self.sockets.queue, stopped(rest_stopped.clone()));
+        let queue = tokio::spawn(queue);
         let handled = Arc::new(local::tally::Count::default());
         let listener = listener(Arc::clone(&tally), Arc::clone(&handled));
         let settings = Settings::clone(&self.template.mapping);
@@ -171,8 +211,9 @@ impl Run<'_> {
             stopped(input_stopped.clone()),
         );
         let http = tokio::spawn(http);
-        screen::show(&screen::welcome(&self.sockets.udp_address, &self.sockets.http_address, &self.words));
-        let counts = tokio::spawn(show_counts(Arc::clone(&tally)));
+        let (udp_address, http_address) = (&self.sockets.udp_address, &self.sockets.http_address);
+        screen::show(&screen::welcome(udp_address, http_address, &self.words, &self.queue.url()));
+        let counts = tokio::spawn(show_counts(Arc::clone(&tally), self.queue.clone()));
 
         interrupts.next().await;
         screen::note(
@@ -184,6 +225,7 @@ impl Run<'_> {
             http,
             mapping,
             api,
+            queue,
             stop_rest,
             local,
             handled,
@@ -191,17 +233,20 @@ impl Run<'_> {
             producer,
             consumer,
         });
-        let unfinished = tokio::select! {
+        let mut unfinished = tokio::select! {
             unfinished = finish => unfinished,
             () = interrupts.next() => return Ok(End::Interrupted),
         };
         counts.abort();
+        // It ends with this process.
+        unfinished.messages = self.queue.bodies();
         let (packets, records) = (unfinished.packets(), unfinished.records.len() as u64);
-        screen::show(&screen::tally(&tally, packets, records));
+        let messages = unfinished.messages.len() as u64;
+        screen::show(&screen::tally(&tally, packets, records, messages));
         if let Some(faults) = &self.faults {
             screen::show(&screen::faults(faults));
         }
-        if packets + records > 0 {
+        if packets + records + messages > 0 {
             let file = unfinished.write().context("what was unfinished could not be written to a file")?;
             screen::note(&format!("what was unfinished is in {}", file.display()));
         }
@@ -241,6 +286,7 @@ struct Ending {
     http: JoinHandle<()>,
     mapping: JoinHandle<Vec<Rest>>,
     api: JoinHandle<()>,
+    queue: JoinHandle<()>,
     stop_rest: watch::Sender<bool>,
     local: Option<Stream>,
     handled: Arc<local::tally::Count>,
@@ -270,6 +316,7 @@ async fn finish(ending: Ending) -> Unfinished {
     ending.producer.stop().await;
     ending.consumer.stop().await;
     let _ = ending.api.await;
+    let _ = ending.queue.await;
     let mut records = Vec::new();
     for rest in rests {
         records.extend(rest.records);
@@ -282,7 +329,7 @@ async fn finish(ending: Ending) -> Unfinished {
             records.extend(read.records);
         }
     }
-    Unfinished { batches, records }
+    Unfinished { batches, records, messages: Vec::new() }
 }
 
 /// What was still on its way at the end.
@@ -291,6 +338,8 @@ struct Unfinished {
     batches: Vec<Bytes>,
     /// Records that the consumer had not handled.
     records: Vec<local::stream::Record>,
+    /// Messages of the queue that nobody has deleted.
+    messages: Vec<String>,
 }
 
 impl Unfinished {
@@ -302,7 +351,7 @@ impl Unfinished {
         self.batches.iter().map(messages).sum()
     }
 
-    /// Writes a line for each event and each record; the events can be invoked again as they are.
+    /// Writes a line for each event, each record and each message; the events can be invoked again as they are.
     fn write(&self) -> Result<PathBuf> {
         std::fs::create_dir_all(UNFINISHED_FOLDER).context(UNFINISHED_FOLDER)?;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
@@ -320,6 +369,10 @@ impl Unfinished {
                 "Data": BASE64_STANDARD.encode(&record.data),
             });
             writeln!(file, "{line}")?;
+        }
+        for message in &self.messages {
+            // A packet's JSON may have line breaks between its tokens, and nowhere else.
+            writeln!(file, "{}", message.replace(['\n', '\r'], " "))?;
         }
         file.flush()?;
         Ok(path)
@@ -346,11 +399,15 @@ fn listener(tally: Arc<Tally>, handled: Arc<local::tally::Count>) -> Listener {
     })
 }
 
-async fn show_counts(tally: Arc<Tally>) {
-    let mut shown = screen::counts(&tally);
+async fn show_counts(tally: Arc<Tally>, queue: Queue) {
+    let counts = || {
+        let Counts { visible, in_flight } = queue.counts();
+        screen::counts(&tally, (visible + in_flight) as u64)
+    };
+    let mut shown = counts();
     loop {
         tokio::time::sleep(COUNTS_EVERY).await;
-        let now = screen::counts(&tally);
+        let now = counts();
         if now != shown {
             screen::note(&now);
             shown = now;
@@ -362,8 +419,9 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Ctrl-C, and the signal by which other programs ask for the same.
+/// Ctrl-C, and the signals by which other programs and a terminal that closes ask for the same.
 struct Interrupts {
+    hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -372,11 +430,16 @@ impl Interrupts {
     fn new() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let catch = |kind| signal(kind).context("signals cannot be caught");
-        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+        Ok(Self {
+            hangup: catch(SignalKind::hangup())?,
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
         tokio::select! {
+            _ = self.hangup.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }

@@ -296,7 +296,9 @@ mod tests {
 
     /// Of `entries`, how many a shard takes at this time.
     fn takes(faults: &Faults, shard: ShardId, entries: u64, bytes: usize, now_ms: u64) -> u64 {
-        (0..entries).map(|_| u64::from(faults.entry("packets", "000000000000", shard, bytes, now_ms).is_ok())).sum()
+        (0..entries)
+            .map(|_| u64::from(faults.entry("packets", "000000000000", shard, bytes, now_ms).is_ok()))
+            .sum()
     }
 
     fn times(faults: &Faults, name: &str) -> Option<u64> {

@@ -13,6 +13,8 @@ pub struct Tally {
     pub acknowledged: Count,
     /// Packets that the producer said it could not deliver.
     pub undelivered: Count,
+    /// Of those, packets that the queue took.
+    pub queued: Count,
     /// Packets given to a producer that ended without a word on them.
     pub abandoned: Count,
     /// Records that the consumer wrote to its log, whole aggregates counted by what is in them.
@@ -55,6 +57,8 @@ struct Summary {
     acknowledged: u64,
     #[serde(rename = "Undelivered", default)]
     undelivered: u64,
+    #[serde(rename = "Queued", default)]
+    queued: u64,
     #[serde(rename = "Packets", default)]
     packets: u64,
     #[serde(rename = "NotPackets", default)]
@@ -69,6 +73,7 @@ impl Tally {
         for summary in summaries(lines) {
             self.acknowledged.add(summary.acknowledged);
             self.undelivered.add(summary.undelivered);
+            self.queued.add(summary.queued);
         }
     }
 

@@ -216,16 +216,14 @@ async fn an_answer_to_another_invocation_is_refused() {
 }
 
 #[tokio::test]
-async fn a_function_that_does_not_start_fails_its_invocations() {
+async fn a_function_that_does_not_start_is_not_invoked_and_says_why() {
     let odd = odd(1, &[("START", "exit")]);
     for _ in 0..2 {
-        match odd.invoke("answer").await {
-            Outcome::FunctionError(error) => {
-                assert!(String::from_utf8_lossy(&error).contains("did not start"))
-            }
-            other => panic!("{other:?}"),
-        }
+        let outcome = odd.invoke("answer").await;
+        let says = |why: &String| why.contains("did not start (exit status: 3): cannot start");
+        assert!(matches!(&outcome, Outcome::NotInvoked(why) if says(why)), "{outcome:?}");
     }
+    odd.function.stop().await;
     assert!(odd.log().contains("cannot start\n"));
 }
 

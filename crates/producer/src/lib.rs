@@ -12,8 +12,8 @@
 //!
 //! Every line is a JSON object with `timestamp`, `level` and `message` first.
 //!
-//! - `queued` and `not queued` (WARN): how many of the undelivered `packets` the queue took or did not take, and the
-//!   first one's `reason`.
+//! - `queued` and `not queued` (WARN): how many of the undelivered `packets` the queue took or did not take, with the
+//!   `reason` of one of them.
 //! - `undelivered` (ERROR), one for each packet that no queue took: `tag`, `partitionKey`, `code` and `reason`, `attempts`, `mayBeStored`,
 //!   and the packet whole, in `text` or `base64`, in numbered lines where it is too long for one.
 //! - `summary`, one for each invocation and written whatever the level, is also a CloudWatch metric: `Packets` =

@@ -112,18 +112,8 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
             partition_keys[position] = Some(record.partition_key.as_str());
         }
         let until = started + queue_time(invocation.work_time);
-        let refused = self.queue(&entries, &partition_keys, &mut fates, until).await;
+        let queued = self.queue(&entries, &partition_keys, &mut fates, until, &mut lines).await;
         let undelivered = fates.iter().filter_map(Fate::undelivered).count();
-        let queued = fates.iter().filter_map(Fate::undelivered).filter(|why| why.queued);
-        let first_queued = queued.clone().next().map(Undelivered::reason);
-        let queued = queued.count();
-        let mut push = |message, packets, reason: Option<String>| {
-            if let Some(reason) = reason {
-                lines.push(Level::Warn, message, &OfTheQueue { packets, reason });
-            }
-        };
-        push("queued", queued, first_queued);
-        push("not queued", undelivered - queued, refused);
         for ((entry, fate), partition_key) in entries.iter().zip(&fates).zip(partition_keys) {
             if let Some(why) = fate.undelivered().filter(|why| !why.queued) {
                 log_undelivered(&mut lines, entry, partition_key, why);
@@ -175,20 +165,20 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
         }
     }
 
-    /// Gives what is undelivered to the queue, and notes what it took; says why it did not take the rest, if there is
-    /// a rest and a queue.
+    /// Gives what is undelivered to the queue, if there is one; notes what it took, and says in the log how many that
+    /// is, how many it did not take, and why.
     async fn queue(
         &self,
         entries: &[Entry<'_>],
         partition_keys: &[Option<&str>],
         fates: &mut [Fate],
         until: Instant,
-    ) -> Option<String> {
-        let queue = self.queue.as_ref()?;
+        lines: &mut Lines,
+    ) -> usize {
+        let Some(queue) = &self.queue else { return 0 };
         let StreamId { name, arn } = &self.settings.stream;
         let stream = arn.as_deref().or(name.as_deref()).unwrap_or_default();
-        let mut refused = None;
-        let (mut undelivered, mut bodies) = (Vec::new(), Vec::new());
+        let (mut undelivered, mut bodies, mut too_large) = (Vec::new(), Vec::new(), 0);
         for ((entry, fate), &partition_key) in entries.iter().zip(fates).zip(partition_keys) {
             let Fate::Undelivered(why) = fate else { continue };
             let body = serde_json::from_str(entry.raw).ok().and_then(|packet| {
@@ -200,18 +190,32 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
                     undelivered.push(why);
                     bodies.push(body);
                 }
-                None => refused = Some(format!("MessageTooLarge: a message has at most {MESSAGE_BYTES} bytes")),
+                None => too_large += 1,
             }
         }
         let delivery = queue::deliver(queue, &bodies, until.into()).await;
-        if delivery.taken.contains(&false) {
-            let too_late = || "NotSent: the time for the queue was over before the packet's turn came".to_owned();
-            refused = Some(delivery.refusal.map_or_else(too_late, |refusal| refusal.to_string()));
-        }
-        for (why, taken) in undelivered.into_iter().zip(delivery.taken) {
+        for (why, &taken) in undelivered.iter_mut().zip(&delivery.taken) {
             why.queued = taken;
         }
-        refused
+        let (queued, refused): (Vec<_>, Vec<_>) = undelivered.into_iter().partition(|why| why.queued);
+        let mut warn = |message, packets, reason: String| {
+            if packets > 0 {
+                lines.push(Level::Warn, message, &OfTheQueue { packets, reason });
+            }
+        };
+        warn("queued", queued.len(), queued.first().map_or_else(String::new, |why| why.reason()));
+        let too_late = || "NotSent: the time for the queue was over before the packet's turn came".to_owned();
+        warn(
+            "not queued",
+            refused.len(),
+            delivery.refusal.map_or_else(too_late, |refusal| refusal.to_string()),
+        );
+        warn(
+            "not queued",
+            too_large,
+            format!("MessageTooLarge: a message has at most {MESSAGE_BYTES} bytes"),
+        );
+        queued.len()
     }
 
     /// The replies to acknowledged packets; one that cannot be made or sent is left out.

@@ -161,11 +161,7 @@ fn next_batch(waiting: &mut VecDeque<usize>, bytes: impl Fn(usize) -> usize) -> 
 }
 
 fn no_answer() -> Refusal {
-    Refusal {
-        code: "TimedOut".into(),
-        message: "the queue did not answer in time".into(),
-        then: Then::Again,
-    }
+    Refusal { code: "TimedOut".into(), message: "the queue did not answer in time".into(), then: Then::Again }
 }
 
 fn no_result() -> Refusal {

@@ -266,13 +266,27 @@ mod tests {
     #[test]
     fn the_queue_is_a_url() {
         let stream = ("STREAM_NAME", "packets");
-        for url in ["https://sqs.eu-west-1.amazonaws.com/123456789012/q", "http://127.0.0.1:9324/000000000000/q"] {
+        for url in
+            ["https://sqs.eu-west-1.amazonaws.com/123456789012/q", "http://127.0.0.1:9324/000000000000/q"]
+        {
             let settings = read(&[stream, ("UNDELIVERED_QUEUE_URL", url)]).unwrap();
             assert_eq!(settings.undelivered_queue_url.as_deref(), Some(url));
         }
-        for url in ["q", "arn:aws:sqs:eu-west-1:1:q", "ftp://h/q", "https://", "https://h", "https://h/", "https:///q", "https://h/a b"] {
+        for url in [
+            "q",
+            "arn:aws:sqs:eu-west-1:1:q",
+            "ftp://h/q",
+            "https://",
+            "https://h",
+            "https://h/",
+            "https:///q",
+            "https://h/a b",
+        ] {
             let why = read(&[stream, ("UNDELIVERED_QUEUE_URL", url)]).unwrap_err();
-            assert!(why.contains("UNDELIVERED_QUEUE_URL: expected the URL of a standard SQS queue"), "{url}: {why}");
+            assert!(
+                why.contains("UNDELIVERED_QUEUE_URL: expected the URL of a standard SQS queue"),
+                "{url}: {why}"
+            );
         }
         let fifo = read(&[stream, ("UNDELIVERED_QUEUE_URL", "https://h/1/q.fifo")]).unwrap_err();
         assert!(fifo.contains("a FIFO queue wants a message group"), "{fifo}");

@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsError;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
@@ -105,7 +105,7 @@ fn result(entry: PutRecordsResultEntry) -> Result<Stored, Failure> {
 }
 
 fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
-    let words = || DisplayErrorContext(error).to_string();
+    let words = || causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     match error {
         SdkError::ServiceError(context) => {
             let message = context.err().message().map_or_else(words, Into::into);

@@ -2,7 +2,7 @@
 //! Kinesis acknowledged it or why it is undelivered.
 //!
 //! Deciding is apart from doing. [`Put`] is a state machine without I/O, clock or hidden randomness: it is given
-//! answers and times and says what to do next. [`put`] is the loop that does it, and [`Kinesis`] the real stream
+//! answers and times and says what to do next. [`put()`] is the loop that does it, and [`Kinesis`] the real stream
 //! behind the one-method seam [`PutRecords`].
 //!
 //! ```no_run

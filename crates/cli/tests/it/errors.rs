@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use crate::rivulet::command;
+use crate::rivulet::{Up, command, project};
 
 #[track_caller]
 fn check(arguments: &[&str], code: i32, want: &[&str]) {
@@ -27,6 +27,8 @@ fn a_port_in_use_names_the_port_and_the_flag() {
     check(&["up", "--udp", &udp], 1, &[&udp, "--udp", "in use"]);
     check(&["up", "--udp", free, "--http", &tcp], 1, &[&tcp, "--http", "in use"]);
     check(&["up", "--udp", free, "--http", free, "--kinesis", &tcp], 1, &[&tcp, "--kinesis", "in use"]);
+    let others = ["up", "--udp", free, "--http", free, "--kinesis", free];
+    check(&[&others[..], &["--queue", &tcp]].concat(), 1, &[&tcp, "--queue", "in use"]);
 }
 
 #[test]
@@ -59,7 +61,16 @@ fn a_template_or_event_that_cannot_be_used_is_named() {
 fn a_stream_that_cannot_be_reached_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{closed}");
-    let free = ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--kinesis", "127.0.0.1:0"];
+    let free = [
+        "--udp",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--kinesis",
+        "127.0.0.1:0",
+        "--queue",
+        "127.0.0.1:0",
+    ];
     let mut command = command(&["up", "--endpoint-url", &url, "--stream", "s"]);
     command
         .args(free)
@@ -69,4 +80,25 @@ fn a_stream_that_cannot_be_reached_is_named() {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains(&url) && said.contains("stream s"), "{said}");
+}
+
+/// A producer that does not start loses nothing: the packets wait, and the reason is on the screen, caret and all.
+#[test]
+fn a_mistaken_setting_is_shown_and_the_packets_are_kept() {
+    let up = Up::start(&["--parameter", "PartitionKeyExpression=[0:"]);
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", up.udp).unwrap();
+    up.wait_for_word("PARTITION_KEY_EXPRESSION: expected a key expression");
+    up.wait_for_word("         ^");
+    let ended = up.stop();
+    assert_eq!((ended.count("received"), ended.count("unfinished"), ended.count("abandoned")), (1, 1, 0));
+    let file = ended
+        .said
+        .lines()
+        .find_map(|line| line.split_once("what was unfinished is in "))
+        .unwrap()
+        .1
+        .to_owned();
+    let kept = std::fs::read_to_string(project().join(&file)).unwrap();
+    assert!(kept.starts_with(r#"{"Messages":[{"Tag":"#) && kept.contains("aGVsbG8="), "{kept}");
+    std::fs::remove_file(project().join(file)).unwrap();
 }

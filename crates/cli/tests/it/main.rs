@@ -4,10 +4,16 @@
 
 mod rivulet;
 
+mod account;
+
 mod errors;
 
 mod invoke;
 
 mod packets;
+
+mod queue;
+
+mod faults;
 
 mod stop;

@@ -45,6 +45,8 @@ pub(crate) struct Up {
     pub(crate) http: SocketAddr,
     /// Its stream in words.
     pub(crate) stream: String,
+    /// The URL of its queue.
+    pub(crate) queue: String,
     out: Lines,
     err: Lines,
 }
@@ -117,7 +119,16 @@ impl Up {
 
     /// The same with a command line that the test has made.
     pub(crate) fn start_as(command: &mut Command) -> Self {
-        let free = ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--kinesis", "127.0.0.1:0"];
+        let free = [
+            "--udp",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--kinesis",
+            "127.0.0.1:0",
+            "--queue",
+            "127.0.0.1:0",
+        ];
         let mut process = command.args(free).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = Lines::of(process.stdout.take().unwrap());
         let err = Lines::of(process.stderr.take().unwrap());
@@ -129,8 +140,9 @@ impl Up {
         let address =
             |name: &str| told(name).trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
         let (udp, http, stream) = (address("UDP "), address("HTTP "), told("stream "));
+        let queue = told("queue ").split(' ').next().unwrap().to_owned();
         err.wait("welcome", |lines| lines.iter().any(|line| line.contains("Ctrl-C")).then_some(()));
-        Self { process, udp, http, stream, out, err }
+        Self { process, udp, http, stream, queue, out, err }
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -57,6 +57,11 @@ impl Queue {
         format!("{endpoint}/{account}/{name}")
     }
 
+    /// Where it is served.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
     /// Its Amazon Resource Name.
     pub fn arn(&self) -> String {
         let Inner { region, account, name, .. } = &*self.0;

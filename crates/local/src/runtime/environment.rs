@@ -29,12 +29,15 @@ pub(super) struct Environment {
     jobs: mpsc::Sender<Job>,
     desk: Arc<Desk>,
     server: JoinHandle<()>,
-    pumps: Vec<JoinHandle<()>>,
+    /// Each ends with the last line that it passed on.
+    pumps: Vec<JoinHandle<Vec<u8>>>,
     initialised: bool,
 }
 
 /// The environment is gone.
 pub(super) enum Ended {
+    /// It never came so far as to ask for an event; the text says why.
+    BeforeItStarted(String),
     /// It ended before it took the event: another one may take it.
     BeforeTheInvocation,
     /// It ended, and the invocation with it.
@@ -154,15 +157,18 @@ impl Environment {
         tokio::select! {
             () = self.desk.ready.notified() => Ok(()),
             status = self.process.wait() => {
-                self.drain().await;
+                let last_words = self.drain().await;
                 let said = self.desk.init_error.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let how = format!("the function did not start: {}", how_it_ended(status));
-                let ended = self.fail("Runtime.ExitError", how).await;
-                Err(said.map_or(ended, |said| Ended::With(Outcome::FunctionError(said))))
+                let said = said.as_deref().map_or(last_words, message_of);
+                let how = format!("the function did not start ({}): {said}", how_it_ended(status));
+                self.fail("Runtime.ExitError", how.clone()).await;
+                Err(Ended::BeforeItStarted(how))
             }
             () = tokio::time::sleep(INIT_LIMIT) => {
                 self.kill().await;
-                Err(self.fail("Sandbox.Timedout", format!("the function had not started after {}", seconds(started))).await)
+                let how = format!("the function had not started after {}", seconds(started));
+                self.fail("Sandbox.Timedout", how.clone()).await;
+                Err(Ended::BeforeItStarted(how))
             }
         }
     }
@@ -191,15 +197,19 @@ impl Environment {
         }
     }
 
-    /// Waits until all that the process wrote was passed on; not for ever, as a child of its own may outlive it and
-    /// keep its output open.
-    async fn drain(&mut self) {
+    /// Waits until all that the process wrote was passed on, and gives back its last message; not for ever, as a child
+    /// of its own may outlive it and keep its output open.
+    async fn drain(&mut self) -> String {
+        let mut last_words = String::new();
         for pump in self.pumps.drain(..) {
             let abort = pump.abort_handle();
-            if tokio::time::timeout(DRAIN, pump).await.is_err() {
-                abort.abort();
+            match tokio::time::timeout(DRAIN, pump).await {
+                Ok(Ok(line)) if !line.is_empty() => last_words = message_of(&line),
+                Ok(_) => {}
+                Err(_) => abort.abort(),
             }
         }
+        last_words
     }
 }
 
@@ -248,9 +258,21 @@ fn how_it_ended(status: std::io::Result<ExitStatus>) -> String {
     }
 }
 
-/// Passes on what the process writes, whole lines at a time. A last line without an end gets one.
-async fn pump(mut output: impl AsyncRead + Unpin, log: Log) {
+/// What a line, or an error object, has to say: the message of a JSON one, every other as it is.
+fn message_of(line: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+    let message = ["message", "errorMessage"].iter().find_map(|member| json[*member].as_str());
+    message.map_or_else(|| String::from_utf8_lossy(line).trim_end().to_owned(), str::to_owned)
+}
+
+/// Most bytes of a last line that are kept: an error with everything that is wrong in it.
+const LAST_LINE: usize = 16 * 1024;
+
+/// Passes on what the process writes, whole lines at a time, and gives back the last one. A last line without an end
+/// gets one.
+async fn pump(mut output: impl AsyncRead + Unpin, log: Log) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(64 * 1024);
+    let mut last = Vec::new();
     loop {
         buffer.reserve(64 * 1024);
         match output.read_buf(&mut buffer).await {
@@ -259,11 +281,17 @@ async fn pump(mut output: impl AsyncRead + Unpin, log: Log) {
         }
         if let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') {
             let rest = buffer.split_off(end + 1);
+            let start = buffer[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |before| before + 1);
+            last.clear();
+            last.extend_from_slice(&buffer[start..end.min(start + LAST_LINE)]);
             log.lines(std::mem::replace(&mut buffer, rest)).await;
         }
     }
     if !buffer.is_empty() {
+        last.clear();
+        last.extend_from_slice(&buffer[..buffer.len().min(LAST_LINE)]);
         buffer.push(b'\n');
         log.lines(buffer).await;
     }
+    last
 }

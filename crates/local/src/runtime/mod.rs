@@ -87,9 +87,11 @@ pub enum Outcome {
     /// The function's answer, as it gave it.
     Answer(Bytes),
     /// What Lambda reports with `FunctionError: Unhandled`: a JSON object with `errorType` and `errorMessage`. The
-    /// function returned an error, took too long, crashed or did not start.
+    /// function returned an error, took too long or crashed.
     FunctionError(Bytes),
-    /// The event was never given to the function; the text says why.
+    /// The event was never given to the function: it did not start, it was stopped, the event is too large. The text
+    /// says why. (Of a function that does not start Lambda says `FunctionError` too; here whoever invokes it is told
+    /// that nothing was lost.)
     NotInvoked(String),
 }
 
@@ -153,6 +155,7 @@ impl Function {
                     self.idle().push(environment);
                     return outcome;
                 }
+                Err(Ended::BeforeItStarted(why)) => return Outcome::NotInvoked(why),
                 Err(Ended::BeforeTheInvocation) => {}
                 Err(Ended::With(outcome)) => return outcome,
             }

@@ -56,6 +56,7 @@ fn settings(vars: &[(&str, &str)]) -> Settings {
 struct Run {
     answer: Result<Value, Error>,
     stored: Vec<(String, String)>,
+    queued: Vec<String>,
     log: Vec<Value>,
 }
 
@@ -78,12 +79,25 @@ impl Run {
     }
 }
 
-/// Invokes a producer, and holds that every packet is either in the stream or in the log as undelivered.
+/// Invokes a producer without a queue.
 #[track_caller]
 fn run_with(settings: Settings, event: &str, fate: impl Fn(&str) -> Option<Failure>) -> Run {
+    run_queued(settings, event, fate, None)
+}
+
+/// Invokes a producer, and holds that every packet is either in the stream or undelivered, and then in the queue or
+/// whole in the log.
+#[track_caller]
+fn run_queued(
+    settings: Settings,
+    event: &str,
+    fate: impl Fn(&str) -> Option<Failure>,
+    queue: Option<queue::Scripted>,
+) -> Run {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let producer = Producer::new(settings, Scripted { stored: RefCell::default(), fate }, Level::Info);
+    let producer = producer.with_queue(queue);
     let now = "2026-11-20T10:00:00Z".parse().unwrap();
     let work_time = Duration::from_secs(3);
     let invocation = Invocation { function_name: "producer", request_id: "r-1", now, work_time };
@@ -95,14 +109,20 @@ fn run_with(settings: Settings, event: &str, fate: impl Fn(&str) -> Option<Failu
         .filter(|l| !l.is_empty())
         .map(|l| serde_json::from_slice(l).unwrap())
         .collect();
-    let run = Run { answer, stored: producer.stream.stored.into_inner(), log };
+    let queued = producer.queue.map(queue::Scripted::into_messages).unwrap_or_default();
+    let run = Run { answer, stored: producer.stream.stored.into_inner(), queued, log };
     if let [summary] = run.logged("summary")[..] {
         let count = |name: &str| usize::try_from(summary[name].as_u64().unwrap()).unwrap();
         assert_eq!(count("Packets"), count("Acknowledged") + count("Undelivered"));
         assert_eq!(count("Acknowledged"), run.stored.len(), "acknowledged = stored");
         let named = run.logged("undelivered");
         let whole = named.iter().filter(|line| line.get("part").is_none_or(|part| part == 1));
-        assert_eq!(count("Undelivered"), whole.count(), "undelivered = named in the log");
+        assert_eq!(count("Queued"), run.queued.len(), "queued = in the queue");
+        assert_eq!(
+            count("Undelivered"),
+            count("Queued") + whole.count(),
+            "undelivered = queued + named in the log"
+        );
     } else {
         assert!(run.stored.is_empty());
     }
@@ -417,3 +437,5 @@ fn settings_choose_expression_and_formatter() {
     assert_eq!(settings.stream, StreamId::named("packets"));
     assert_eq!(run_with(settings, HELLO, |_| None).keys(), ["hello"]);
 }
+
+mod queue;

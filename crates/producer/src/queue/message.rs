@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn characters_that_sqs_refuses_are_escaped_and_others_are_not() {
-        let body = message(raw("\"\u{FFFE}\u{FFFF}\u{85}\u{7F}\u{1FFFE}\u{FFFD}\"" ), Some("\u{FFFF}\u{1}")).body().unwrap();
+        let body = message(raw("\"\u{FFFE}\u{FFFF}\u{85}\u{7F}\u{1FFFE}\u{FFFD}\""), Some("\u{FFFF}\u{1}"))
+            .body()
+            .unwrap();
         assert!(body.ends_with("\"Packet\":\"\\ufffe\\uffff\u{85}\u{7F}\u{1FFFE}\u{FFFD}\"}"), "{body}");
         assert!(body.contains(r#""PartitionKey":"\uffff\u0001""#), "{body}");
     }

@@ -104,9 +104,11 @@ fn refused(code: &str, message: String, then: Then) -> Refusal {
 /// of the common errors of AWS services; the older protocol's stand behind a prefix.
 fn after(code: &str, status: u16) -> Then {
     match code.trim_start_matches("AWS.SimpleQueueService.") {
-        "RequestThrottled" | "KmsThrottled" | "KMS.ThrottlingException" | "Throttling" | "ThrottlingException" => {
-            Then::Again
-        }
+        "RequestThrottled"
+        | "KmsThrottled"
+        | "KMS.ThrottlingException"
+        | "Throttling"
+        | "ThrottlingException" => Then::Again,
         // What is wrong with one batch need not be wrong with the next.
         "BatchRequestTooLong" | "InvalidMessageContents" | "InvalidParameterValue" => Then::GiveUp,
         _ if matches!(status, 408 | 429 | 500..=599) => Then::Again,
@@ -132,7 +134,13 @@ mod tests {
         check("InternalError", 500, Then::Again);
         check("", 503, Then::Again);
         check("AWS.SimpleQueueService.BatchRequestTooLong", 400, Then::GiveUp);
-        for code in ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "AccessDenied", "KmsDisabled", ""] {
+        for code in [
+            "QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "AccessDenied",
+            "KmsDisabled",
+            "",
+        ] {
             check(code, 400, Then::Stop);
         }
     }
@@ -140,7 +148,8 @@ mod tests {
     #[test]
     fn results_are_told_apart_by_their_ids_and_the_missing_ones_are_none() {
         let taken = |id: &str| {
-            let entry = SendMessageBatchResultEntry::builder().id(id).message_id("m").md5_of_message_body("5");
+            let entry =
+                SendMessageBatchResultEntry::builder().id(id).message_id("m").md5_of_message_body("5");
             entry.build().unwrap()
         };
         let failed = |id: &str, fault| {

@@ -16,7 +16,8 @@ fn check_batches(bytes: &[usize], want: &[&[usize]]) {
 /// Everything in batches, each taken as it would be sent.
 fn batches(bytes: &[usize]) -> Vec<Vec<usize>> {
     let mut waiting: VecDeque<_> = (0..bytes.len()).collect();
-    std::iter::from_fn(|| (!waiting.is_empty()).then(|| next_batch(&mut waiting, |index| bytes[index]))).collect()
+    std::iter::from_fn(|| (!waiting.is_empty()).then(|| next_batch(&mut waiting, |index| bytes[index])))
+        .collect()
 }
 
 #[test]
@@ -127,7 +128,10 @@ fn deliver_to(queue: &Scripted, count: usize) -> (Delivery, usize) {
             *in_queue.entry(body).or_default() += 1;
         }
         for (body, taken) in bodies.iter().zip(&delivery.taken) {
-            assert!(!taken || in_queue.contains_key(body), "{body} is counted as taken and is not in the queue");
+            assert!(
+                !taken || in_queue.contains_key(body),
+                "{body} is counted as taken and is not in the queue"
+            );
         }
         let batches = *queue.batches.borrow();
         (delivery, batches)

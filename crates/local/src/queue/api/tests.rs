@@ -87,15 +87,16 @@ fn an_empty_queue_answers_without_messages_once_the_wait_is_over() {
     assert_eq!(call(&queue(), "ReceiveMessage", json!({"WaitTimeSeconds": 20})).unwrap(), json!({}));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_waiting_receiver_gets_what_is_sent_meanwhile() {
-    let queue = queue();
+    let (queue, started) = (queue(), tokio::time::Instant::now());
     let receive = queue.receive(10, VISIBILITY, Duration::from_secs(20));
     let send = async { queue.send("hello".into()).unwrap() };
     // Polled in this order, the receiver waits before anything is sent.
     let (received, sent) = tokio::join!(biased; receive, send);
     let received = received.unwrap();
     assert_eq!((received.len(), &received[0].id), (1, &sent.0));
+    assert!(started.elapsed() < Duration::from_millis(10), "at once");
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! The soak: 100,000 packets under each fault alone and under all together, and the account of every one of them.
+//!
+//! `make soak`, or `make soak ARGS='--packets 20000 --only kill'`. Exits with 1 when a line of an account fails.
+
+#![allow(clippy::unwrap_used)] // it ends where something is not as it must be
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use account::Plan;
+
+#[path = "../tests/it/account.rs"]
+#[allow(dead_code, reason = "some of it is for the tests alone")]
+mod account;
+
+#[path = "../tests/it/rivulet.rs"]
+#[allow(dead_code, reason = "some of it is for the tests alone")]
+mod rivulet;
+
+/// The runs: packets of a batch, and arguments of `rivulet up`.
+const RUNS: [(u32, &str); 9] = [
+    (250, "--parameter Ordering=strict --throttle"),
+    (250, "--parameter Ordering=strict --fail-entries 0.05"),
+    (250, "--parameter Ordering=strict --fail-requests 0.1"),
+    (250, "--parameter Ordering=strict --reset-before 0.1"),
+    (250, "--parameter Ordering=strict --reset-after 0.1"),
+    (250, "--parameter Ordering=strict --latency 20"),
+    (250, "--parameter Ordering=strict --kill-functions 0.35"),
+    // Large batches and one shard, or the other faults would slow the packets down below what the shards take.
+    (
+        1_000,
+        "--parameter Ordering=strict --shards 1 --throttle --fail-entries 0.01 --fail-requests 0.03 \
+         --reset-before 0.03 --reset-after 0.03 --latency 2 --kill-functions 0.1",
+    ),
+    (
+        1_000,
+        "--parameter Ordering=relaxed --shards 1 --throttle --fail-entries 0.01 --fail-requests 0.03 \
+         --reset-before 0.03 --reset-after 0.03 --latency 2 --kill-functions 0.1",
+    ),
+];
+
+/// Consumers that have to be killed in a full run that does nothing but kill.
+const KILLED_CONSUMERS: u64 = 100;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Packets of each run
+    #[arg(long, default_value_t = 100_000)]
+    packets: u32,
+    /// Only the runs whose arguments contain this
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut failed = 0;
+    for (batch, arguments) in RUNS.into_iter().filter(|(_, arguments)| arguments.contains(&args.only)) {
+        let account = Plan { packets: args.packets, batch, arguments }.run();
+        println!("{account}");
+        failed += account.lines().iter().filter(|(_, holds)| !holds).count();
+        if arguments.ends_with("--kill-functions 0.35") && args.packets >= 100_000 {
+            let enough = account.killed_consumers() >= KILLED_CONSUMERS;
+            failed += usize::from(!enough);
+        }
+    }
+    println!(
+        "{}",
+        if failed == 0 { "every account is in order".to_owned() } else { format!("{failed} FAILED") }
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,65 @@
+//! What faults do not break. A fiftieth of `make soak`, by fixed seeds.
+
+use crate::account::{Account, Plan};
+
+/// Makes a run with these faults, under strict ordering, and holds that its account is in order.
+#[track_caller]
+fn check(faults: &'static str, batch: u32) -> Account {
+    let account = Plan { packets: 2_000, batch, arguments: faults }.run();
+    print!("{account}");
+    assert!(account.lines().iter().all(|(_, holds)| *holds), "{account}");
+    account
+}
+
+#[test]
+fn entries_beyond_a_shards_share_are_stored_in_order_all_the_same() {
+    check("--parameter Ordering=strict --throttle --shards 1", 500);
+}
+
+#[test]
+fn entries_that_fail_are_stored_in_order_all_the_same() {
+    check("--parameter Ordering=strict --fail-entries 0.1", 20);
+}
+
+#[test]
+fn requests_that_fail_are_stored_in_order_all_the_same() {
+    check("--parameter Ordering=strict --fail-requests 0.2", 20);
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_request_makes_no_duplicates() {
+    check("--parameter Ordering=strict --reset-before 0.2", 20);
+}
+
+#[test]
+fn a_connection_that_breaks_after_the_request_makes_duplicates_and_nothing_else() {
+    let account = check("--parameter Ordering=strict --reset-after 0.2", 20);
+    assert!(account.times("--reset-after") > 0);
+}
+
+#[test]
+fn late_answers_change_nothing() {
+    check("--parameter Ordering=strict --latency 5", 100);
+}
+
+#[test]
+fn killed_consumers_lose_nothing_and_killed_producers_only_what_their_callers_know_of() {
+    let account = check("--parameter Ordering=strict --kill-functions 0.3 --seed 3", 20);
+    assert!(account.killed_consumers() > 0, "{account}");
+}
+
+/// All but throttling: the others slow so few packets down below what a shard takes.
+#[test]
+fn all_faults_together_lose_nothing() {
+    check(
+        "--parameter Ordering=strict --fail-entries 0.05 --fail-requests 0.1 --reset-before 0.1 \
+         --reset-after 0.1 --latency 1 --kill-functions 0.1",
+        20,
+    );
+}
+
+/// Only strict ordering keeps order within a request of which a part fails.
+#[test]
+fn relaxed_ordering_loses_nothing_either() {
+    check("--parameter Ordering=relaxed --fail-entries 0.1 --fail-requests 0.1 --reset-after 0.1", 20);
+}
