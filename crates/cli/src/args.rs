@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Starts the gateway, the stream and both functions, until Ctrl-C
     #[command(after_help = UP_EXAMPLES)]
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Invokes one of the functions once, with an event from a file
     #[command(after_help = INVOKE_EXAMPLES)]
     Invoke(InvokeArgs),

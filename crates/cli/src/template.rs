@@ -116,7 +116,7 @@ impl Resolver {
                 bail!("there is no parameter {name}; there are {}", names.join(", "));
             };
             let allowed = root["Parameters"][name]["AllowedValues"].as_array();
-            let allowed: Vec<_> = allowed.into_iter().flatten().map(|value| plain(value)).collect();
+            let allowed: Vec<_> = allowed.into_iter().flatten().map(plain).collect();
             if !allowed.is_empty() && !allowed.contains(value) {
                 bail!("the parameter {name} is {value}, expected one of {}", allowed.join(", "));
             }

@@ -1,5 +1,7 @@
 //! What the fuzz targets promise holds for all that is kept in their corpora, and for the sample events.
 
+#![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
+
 // The targets are crates of their own, for which the properties have to be public.
 #[allow(unreachable_pub)]
 #[path = "../../../fuzz/properties/lib.rs"]

@@ -35,7 +35,7 @@ pub fn work_time(deadline: SystemTime, now: SystemTime) -> Duration {
 }
 
 /// How long what was not done may still be given to a queue, counted like the `work_time` of the invocation, behind
-/// which it lies: [`QUEUE_SHARE`] of the margin more.
+/// which it lies: 1.3 s more of a margin of two, and the same share of a smaller one.
 pub fn queue_time(work_time: Duration) -> Duration {
     // A third of all is half of the rest.
     let margin = MARGIN.min(work_time / (MARGIN_SHARE - 1));

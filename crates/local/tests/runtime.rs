@@ -199,14 +199,25 @@ async fn an_invocation_under_way_ends_when_the_function_is_stopped() {
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_up_no_invocation() {
     let odd = odd(1, &[]);
-    let nobody_reads = odd.log.lock().unwrap();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (wait, lines) = (Mutex::new(wait), Arc::new(Mutex::new(0)));
+    let sink: LogSink = {
+        let lines = Arc::clone(&lines);
+        Arc::new(move |_, written| {
+            // Ends with the sender.
+            let _ = wait.lock().unwrap().recv();
+            *lines.lock().unwrap() += written.iter().filter(|&&byte| byte == b'\n').count();
+        })
+    };
+    let function = Function::new(odd.function.config().clone(), sink);
     for _ in 0..3 {
-        let answer = odd.function.invoke("\"answer\"".into()).await;
+        let answer = function.invoke("\"answer\"".into()).await;
         assert!(matches!(answer, Outcome::Answer(_)), "{answer:?}");
     }
-    drop(nobody_reads);
-    odd.function.stop().await;
-    assert_eq!(odd.log().lines().count(), 3);
+    assert_eq!(*lines.lock().unwrap(), 0);
+    drop(release);
+    function.stop().await;
+    assert_eq!(*lines.lock().unwrap(), 3);
 }
 
 #[tokio::test]

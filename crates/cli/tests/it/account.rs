@@ -289,7 +289,7 @@ fn send(up: &Up, numbers: std::ops::Range<u32>) -> Vec<Fate> {
         let record = &answer["Records"][(number - numbers.start) as usize];
         match (record["ShardId"].as_str(), record["SequenceNumber"].as_str(), record["ErrorCode"].as_str()) {
             _ if status == 502 => Fate::Abandoned,
-            _ if record["Tag"] != number.to_string() => Fate::Silent,
+            _ if record["Tag"].as_str().and_then(|tag| tag.parse().ok()) != Some(number) => Fate::Silent,
             (Some(shard), Some(sequence_number), None) => {
                 Fate::Acknowledged { shard: shard.to_owned(), sequence_number: sequence_number.to_owned() }
             }

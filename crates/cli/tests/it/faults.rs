@@ -18,7 +18,7 @@ fn entries_beyond_a_shards_share_are_stored_in_order_all_the_same() {
 
 #[test]
 fn entries_that_fail_are_stored_in_order_all_the_same() {
-    check("--parameter Ordering=strict --fail-entries 0.1", 20);
+    check("--parameter Ordering=strict --fail-entries 0.05", 20);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn killed_consumers_lose_nothing_and_killed_producers_only_what_their_callers_kn
 #[test]
 fn all_faults_together_lose_nothing() {
     check(
-        "--parameter Ordering=strict --fail-entries 0.05 --fail-requests 0.1 --reset-before 0.1 \
+        "--parameter Ordering=strict --fail-entries 0.02 --fail-requests 0.1 --reset-before 0.1 \
          --reset-after 0.1 --latency 1 --kill-functions 0.1",
         20,
     );
@@ -61,5 +61,5 @@ fn all_faults_together_lose_nothing() {
 /// Only strict ordering keeps order within a request of which a part fails.
 #[test]
 fn relaxed_ordering_loses_nothing_either() {
-    check("--parameter Ordering=relaxed --fail-entries 0.1 --fail-requests 0.1 --reset-after 0.1", 20);
+    check("--parameter Ordering=relaxed --fail-entries 0.02 --reset-after 0.2", 20);
 }
