@@ -12,9 +12,10 @@ const FORMATS: [(&str, Format); 5] = [
 
 /// The input is taken three ways: as bytes to encode, as `Data` to decode in every format, and as a packet's JSON.
 ///
-/// Nothing panics; base64 (either alphabet, padded or not) and hex (either case) bring every byte back, `utf8` all text and `ascii` all ASCII; what decodes as base64
-/// or hex means the same once written anew; an error names a character that stands at the place it names; a packet has
-/// the payload that its `Data` and `Formatter` say, and is carried as it came.
+/// Nothing panics; base64 (either alphabet, padded or not) and hex (either case) bring every byte back, `utf8` all text
+/// and `ascii` all ASCII; what decodes as base64 or hex means the same once written anew; an error names a character
+/// that stands at the place it names; a packet has the payload that its `Data` and `Formatter` say, and is carried as
+/// it came.
 pub fn payload_comes_back_from_its_format(data: &[u8]) {
     for (word, format) in FORMATS {
         let mut text = String::new();
