@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use crate::rivulet::{Up, command, project};
+use crate::rivulet::{FREE_PORTS, Up, command, project};
 
 #[track_caller]
 fn check(arguments: &[&str], code: i32, want: &[&str]) {
@@ -61,19 +61,9 @@ fn a_template_or_event_that_cannot_be_used_is_named() {
 fn a_stream_that_cannot_be_reached_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{closed}");
-    let free = [
-        "--udp",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--kinesis",
-        "127.0.0.1:0",
-        "--queue",
-        "127.0.0.1:0",
-    ];
     let mut command = command(&["up", "--endpoint-url", &url, "--stream", "s"]);
     command
-        .args(free)
+        .args(FREE_PORTS.split(' '))
         .env("AWS_ACCESS_KEY_ID", "x")
         .env("AWS_SECRET_ACCESS_KEY", "y")
         .env("AWS_REGION", "us-east-1");

@@ -14,6 +14,10 @@ use serde_json::Value;
 /// Longest wait for anything; a test that needs so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Flags that let every part listen on a port of its own choice.
+pub(crate) const FREE_PORTS: &str =
+    "--udp 127.0.0.1:0 --http 127.0.0.1:0 --kinesis 127.0.0.1:0 --queue 127.0.0.1:0";
+
 /// The command that was built with this test, or beside the folder of this example.
 pub(crate) fn rivulet() -> PathBuf {
     option_env!("CARGO_BIN_EXE_rivulet").map_or_else(
@@ -119,17 +123,12 @@ impl Up {
 
     /// The same with a command line that the test has made.
     pub(crate) fn start_as(command: &mut Command) -> Self {
-        let free = [
-            "--udp",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--kinesis",
-            "127.0.0.1:0",
-            "--queue",
-            "127.0.0.1:0",
-        ];
-        let mut process = command.args(free).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command
+            .args(FREE_PORTS.split(' '))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = Lines::of(process.stdout.take().unwrap());
         let err = Lines::of(process.stderr.take().unwrap());
         let told = |name: &str| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::rivulet::{PATIENCE, Up, command};
+use crate::rivulet::{FREE_PORTS, PATIENCE, Up, command};
 
 fn signal(process: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
@@ -76,18 +76,9 @@ fn a_second_interrupt_ends_it_at_once() {
 #[test]
 fn a_log_that_nobody_reads_does_not_keep_it_from_stopping() {
     use std::io::{BufRead, BufReader};
-    let mut command = command(&[
-        "up",
-        "--udp",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--kinesis",
-        "127.0.0.1:0",
-        "--queue",
-        "127.0.0.1:0",
-    ]);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = command(&["up"]);
+    let mut process =
+        command.args(FREE_PORTS.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
     let udp = said.find_map(|line| Some(line.trim().strip_prefix("UDP ")?.trim().to_owned())).unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
