@@ -162,9 +162,11 @@ fn decode_base64(data: &str, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         BASE64.decode_vec(data, out)
     };
     decoded.map_err(|error| match error {
-        // The decoder stops at a byte; everything before the first bad one is ASCII, so it begins a
-        // character.
+        // The decoder names a byte, and not always the first bad one: a last one without a group comes before
+        // all. What stands before the first is ASCII, so that its place is the same in characters.
         DecodeError::InvalidByte(offset, _) | DecodeError::InvalidLastSymbol { offset, .. } => {
+            let stranger = data.find(|character| !is_base64(character));
+            let offset = stranger.map_or(offset, |first| first.min(offset));
             PayloadError::Character {
                 format: "base64",
                 character: data.get(offset..).and_then(|rest| rest.chars().next()).unwrap_or('='),
@@ -175,6 +177,11 @@ fn decode_base64(data: &str, out: &mut Vec<u8>) -> Result<(), PayloadError> {
             PayloadError::Length { format: "base64", digits: data.trim_end_matches('=').len() }
         }
     })
+}
+
+/// Whether a character occurs in base64 of either alphabet, padding included.
+fn is_base64(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '-' | '_' | '=')
 }
 
 fn decode_hex(data: &str, out: &mut Vec<u8>) -> Result<(), PayloadError> {
@@ -229,6 +236,8 @@ mod tests {
         check(Format::Base64, "-_-_größer", Err("Data is not base64: 'ö' at offset 6"));
         check(Format::Base64, "AA==AA==", Err("Data is not base64: '=' at offset 2"));
         check(Format::Base64, "AAA\n", Err("Data is not base64: '\\n' at offset 3"));
+        check(Format::Base64, "öAA\n", Err("Data is not base64: 'ö' at offset 0"));
+        check(Format::Base64, "AAAö", Err("Data is not base64: 'ö' at offset 3"));
         check(Format::Base64, "AQIDB", Err("Data is not base64: a digit left over (length 5)"));
         check(Format::Base64, "A", Err("Data is not base64: a digit left over (length 1)"));
         check(Format::Base64, "A===", Err("Data is not base64: '=' at offset 1"));

@@ -1,8 +1,11 @@
 //! `rivulet invoke` with every sample event.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::rivulet::{command, project};
@@ -43,4 +46,40 @@ fn an_event_of_six_megabytes_is_written_whole() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), r#"{"Replies":[]}"#);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains(r#""Packets":13000,"Acknowledged":13000,"Undelivered":0"#), "{log}");
+}
+
+/// Packets of 1 MiB and 3 MiB that neither stream nor queue takes stand in the log, in parts, byte for byte.
+#[test]
+fn what_nobody_takes_comes_back_from_the_log_byte_for_byte() {
+    let packet = |tag: &str, mib: usize| {
+        let data: String = (0_u32..).map(|n| format!("{n:08x}")).take(mib * 1024 * 1024 / 8).collect();
+        format!(r#"{{"Tag":"{tag}","Formatter":"utf8","Data":"\u00e9 {data}"}}"#)
+    };
+    let packets = [packet("one", 1), packet("three", 3)];
+    let event = format!(r#"{{"Messages":[{}]}}"#, packets.join(","));
+    let mut command = command(&["invoke", "--function", "producer", "-"]);
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    stdin.write_all(event.as_bytes()).unwrap();
+    drop(stdin);
+    let output = process.wait_with_output().unwrap();
+    let mut found: HashMap<String, Vec<u8>> = HashMap::new();
+    for line in String::from_utf8(output.stderr).unwrap().lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        if line["message"] == "undelivered" {
+            let bytes = BASE64_STANDARD.decode(line["base64"].as_str().unwrap()).unwrap();
+            let whole = found.entry(line["tag"].as_str().unwrap().to_owned()).or_default();
+            assert_eq!(
+                line["part"].as_u64().unwrap(),
+                (whole.len() / 120_000 + 1) as u64,
+                "parts are in order"
+            );
+            whole.extend(bytes);
+        }
+    }
+    assert_eq!(found.len(), 2);
+    for (tag, packet) in ["one", "three"].iter().zip(&packets) {
+        assert!(found[*tag] == packet.as_bytes(), "packet {tag} is not as it was");
+    }
 }
