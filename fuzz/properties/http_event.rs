@@ -79,6 +79,9 @@ fn check(request: &Request, run: &Run) {
         Some(given) => given,
     };
     let batch = str::from_utf8(given).ok().and_then(json::object);
+    if batch.as_ref().is_some_and(|batch| batch.count("Messages") > 1) {
+        return check_refused(status, "400", run);
+    }
     let packets = match batch.and_then(|batch| json::list(batch.get("Messages")?)) {
         Some(packets) => packets,
         None => vec![one_packet(run, given)],

@@ -79,7 +79,7 @@ pub(crate) fn read<'a>(
     let batch =
         members.get("Messages").filter(|messages| *messages != "null" || members.get("Data").is_none());
     if let Some(messages) = batch {
-        if members.0.iter().filter(|(name, _)| name == "Messages").count() > 1 {
+        if members.count("Messages") > 1 {
             return Err(Error::MessagesNotAList { found: "several members of that name".into() });
         }
         let entries =
@@ -119,6 +119,10 @@ impl<'a> Members<'a> {
 
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(known, _)| known == name).count()
     }
 
     /// A member of the given type; none if it is absent or of another one.
@@ -210,6 +214,9 @@ impl HttpRequest {
         };
         let caller = Caller::Http(envelope);
         let batch = str::from_utf8(body).ok().and_then(Members::read);
+        if batch.as_ref().is_some_and(|batch| batch.count("Messages") > 1) {
+            return refuse(400, "the body has several members named Messages; nothing was written".into());
+        }
         let messages = batch.and_then(|batch| list(batch.get("Messages")?));
         if let Some(messages) = messages {
             if messages.len() > MOST_PACKETS {

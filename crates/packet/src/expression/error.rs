@@ -38,7 +38,9 @@ impl SyntaxError {
         if rest.next().is_some() {
             excerpt.push('…');
         }
-        Self { message: message.into(), excerpt, caret: caret - first + usize::from(first > 0) }
+        // It may quote the expression, and stays on one line like it.
+        let message = message.into().replace(char::is_control, " ");
+        Self { message, excerpt, caret: caret - first + usize::from(first > 0) }
     }
 }
 

@@ -175,6 +175,11 @@ fn an_event_for_another_function_is_never_swallowed() {
 #[test]
 fn an_event_that_could_be_read_in_two_ways_is_read_in_neither() {
     check_refused(&format!(r#"{{"Messages":[{HELLO}],"Messages":[]}}"#), "MessagesNotAList", "several");
+    check_status(
+        &http("POST", json!(format!(r#"{{"Messages":[{HELLO}],"Messages":[]}}"#)), false),
+        None,
+        400,
+    );
     let run = run(r#"{"Messages":null,"Data":"AQIDBA=="}"#);
     assert_eq!(run.keys(), ["01020304"]);
 }
