@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -36,13 +36,7 @@ fn an_event_of_six_megabytes_is_written_whole() {
     let packets = vec![packet.as_str(); 13_000];
     let event = format!(r#"{{"Messages":[{}]}}"#, packets.join(","));
     assert!((5_900_000..6_291_456).contains(&event.len()), "{}", event.len());
-    let mut command = command(&["invoke", "--function", "producer", "-"]);
-    let mut process =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = process.stdin.take().unwrap();
-    stdin.write_all(event.as_bytes()).unwrap();
-    drop(stdin);
-    let output = process.wait_with_output().unwrap();
+    let output = invoke_producer(&event);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), r#"{"Replies":[]}"#);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains(r#""Packets":13000,"Acknowledged":13000,"Undelivered":0"#), "{log}");
@@ -57,13 +51,7 @@ fn what_nobody_takes_comes_back_from_the_log_byte_for_byte() {
     };
     let packets = [packet("one", 1), packet("three", 3)];
     let event = format!(r#"{{"Messages":[{}]}}"#, packets.join(","));
-    let mut command = command(&["invoke", "--function", "producer", "-"]);
-    let mut process =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = process.stdin.take().unwrap();
-    stdin.write_all(event.as_bytes()).unwrap();
-    drop(stdin);
-    let output = process.wait_with_output().unwrap();
+    let output = invoke_producer(&event);
     let mut found: HashMap<String, Vec<u8>> = HashMap::new();
     for line in String::from_utf8(output.stderr).unwrap().lines() {
         let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
@@ -82,4 +70,14 @@ fn what_nobody_takes_comes_back_from_the_log_byte_for_byte() {
     for (tag, packet) in ["one", "three"].iter().zip(&packets) {
         assert!(found[*tag] == packet.as_bytes(), "packet {tag} is not as it was");
     }
+}
+
+/// Invokes the producer with an event from standard input.
+fn invoke_producer(event: &str) -> Output {
+    let mut command = command(&["invoke", "--function", "producer", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    // Dropped at once: the end of the input is the end of the event.
+    process.stdin.take().unwrap().write_all(event.as_bytes()).unwrap();
+    process.wait_with_output().unwrap()
 }
