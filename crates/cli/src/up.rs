@@ -61,50 +61,27 @@ pub(crate) async fn run(args: UpArgs) -> Result<End> {
             kinesis.create_stream(&args.stream, shards, template.encrypted)?;
             let stream = kinesis.stream(&args.stream).context("the stream is not there")?;
             let endpoint = format!("http://{}", sockets.kinesis_address);
-            let queue = sockets.queue(&config.account, &config.region);
             let surroundings = Surroundings {
                 account: config.account,
                 region: config.region,
                 stream_arn: stream.arn().to_owned(),
-                queue: Some(queue.clone()),
+                queue: None,
                 access: local_access(&endpoint),
             };
             let words = format!("{} ({shards} shards, Kinesis API at {endpoint})", args.stream);
             let api = Some(kinesis);
-            let run = Run {
-                args: &args,
-                template,
-                producer,
-                consumer,
-                surroundings,
-                words,
-                queue,
-                sockets,
-                faults,
-            };
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
             run.until(&mut interrupts, Arc::new(stream.clone()), api, Some(stream)).await
         }
         Some(endpoint) => {
-            let (remote, mut surroundings) = tokio::select! {
+            let (remote, surroundings) = tokio::select! {
                 connected = remote::connect(endpoint, &args.stream) => connected?,
                 () = interrupts.next() => return Ok(End::Interrupted),
             };
             let Surroundings { account, region, .. } = &surroundings;
-            let queue = sockets.queue(account, region);
             let words = format!("{} of account {account} in {region}, at {endpoint}", args.stream);
             screen::note(&format!("every packet goes to the stream {words}"));
-            surroundings.queue = Some(queue.clone());
-            let run = Run {
-                args: &args,
-                template,
-                producer,
-                consumer,
-                surroundings,
-                words,
-                queue,
-                sockets,
-                faults,
-            };
+            let run = Run { args: &args, template, producer, consumer, surroundings, words, sockets, faults };
             run.until::<Remote>(&mut interrupts, Arc::new(remote), None, None).await
         }
     }
@@ -155,7 +132,6 @@ struct Run<'a> {
     surroundings: Surroundings,
     /// The stream in words.
     words: String,
-    queue: Queue,
     sockets: Sockets,
     faults: Option<Arc<Faults>>,
 }
@@ -163,7 +139,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Starts everything, waits for Ctrl-C, stops everything. `api` is served, and `local` is the stream behind it.
     async fn until<S: Source>(
-        self,
+        mut self,
         interrupts: &mut Interrupts,
         source: Arc<S>,
         api: Option<Kinesis>,
@@ -172,6 +148,8 @@ impl Run<'_> {
         for note in &self.template.notes {
             screen::note(note);
         }
+        let messages = self.sockets.queue(&self.surroundings.account, &self.surroundings.region);
+        self.surroundings.queue = Some(messages.clone());
         let tally = Arc::new(Tally::default());
         let shards = tokio::select! {
             shards = source.shards() => shards.map_err(|why| anyhow!("the stream's shards cannot be listed: {why}"))?.len(),
@@ -187,7 +165,7 @@ impl Run<'_> {
             Some(kinesis) => tokio::spawn(kinesis.serve(self.sockets.kinesis, stopped(rest_stopped.clone()))),
             None => tokio::spawn(async {}),
         };
-        let queue = self.queue.clone().serve(self.sockets.queue, stopped(rest_stopped.clone()));
+        let queue = messages.clone().serve(self.sockets.queue, stopped(rest_stopped.clone()));
         let queue = tokio::spawn(queue);
         let handled = Arc::new(local::tally::Count::default());
         let listener = listener(Arc::clone(&tally), Arc::clone(&handled));
@@ -212,8 +190,8 @@ impl Run<'_> {
         );
         let http = tokio::spawn(http);
         let (udp_address, http_address) = (&self.sockets.udp_address, &self.sockets.http_address);
-        screen::show(&screen::welcome(udp_address, http_address, &self.words, &self.queue.url()));
-        let counts = tokio::spawn(show_counts(Arc::clone(&tally), self.queue.clone()));
+        screen::show(&screen::welcome(udp_address, http_address, &self.words, &messages.url()));
+        let counts = tokio::spawn(show_counts(Arc::clone(&tally), messages.clone()));
 
         interrupts.next().await;
         screen::note(
@@ -239,14 +217,14 @@ impl Run<'_> {
         };
         counts.abort();
         // It ends with this process.
-        unfinished.messages = self.queue.bodies();
+        unfinished.messages = messages.bodies();
         let (packets, records) = (unfinished.packets(), unfinished.records.len() as u64);
-        let messages = unfinished.messages.len() as u64;
-        screen::show(&screen::tally(&tally, packets, records, messages));
+        let left = unfinished.messages.len() as u64;
+        screen::show(&screen::tally(&tally, packets, records, left));
         if let Some(faults) = &self.faults {
             screen::show(&screen::faults(faults));
         }
-        if packets + records + messages > 0 {
+        if packets + records + left > 0 {
             let file = unfinished.write().context("what was unfinished could not be written to a file")?;
             screen::note(&format!("what was unfinished is in {}", file.display()));
         }
