@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use account::Plan;
+use account::{Caller, Plan};
 
 #[path = "../tests/it/account.rs"]
 #[allow(dead_code, reason = "some of it is for the tests alone")]
@@ -18,30 +18,33 @@ mod account;
 #[allow(dead_code, reason = "some of it is for the tests alone")]
 mod rivulet;
 
-/// The runs: packets of a batch, and arguments of `rivulet up`.
-const RUNS: [(u32, &str); 9] = [
-    (250, "--parameter Ordering=strict --throttle"),
-    (250, "--parameter Ordering=strict --fail-entries 0.05"),
-    (250, "--parameter Ordering=strict --fail-requests 0.1"),
-    (250, "--parameter Ordering=strict --reset-before 0.1"),
-    (250, "--parameter Ordering=strict --reset-after 0.1"),
-    (250, "--parameter Ordering=strict --latency 20"),
-    (250, "--parameter Ordering=strict --kill-functions 0.35"),
+/// The runs: who invokes the producer, packets of a batch, and arguments of `rivulet up`.
+const RUNS: [(Caller, u32, &str); 10] = [
+    (Caller::Http, 250, "--parameter Ordering=strict --throttle"),
+    (Caller::Http, 250, "--parameter Ordering=strict --fail-entries 0.05"),
+    (Caller::Http, 250, "--parameter Ordering=strict --fail-requests 0.1"),
+    (Caller::Http, 250, "--parameter Ordering=strict --reset-before 0.1"),
+    (Caller::Http, 250, "--parameter Ordering=strict --reset-after 0.1"),
+    (Caller::Http, 250, "--parameter Ordering=strict --latency 20"),
+    (Caller::Http, 250, "--parameter Ordering=strict --kill-functions 0.35"),
+    (Caller::Asynchronous, 250, "--parameter Ordering=strict --retry-wait 0.01 --kill-functions 0.35"),
     // Large batches and one shard, or the other faults would slow the packets down below what the shards take.
     (
+        Caller::Http,
         1_000,
         "--parameter Ordering=strict --shards 1 --throttle --fail-entries 0.01 --fail-requests 0.03 \
          --reset-before 0.03 --reset-after 0.03 --latency 2 --kill-functions 0.1",
     ),
     (
+        Caller::Http,
         1_000,
         "--parameter Ordering=relaxed --shards 1 --throttle --fail-entries 0.01 --fail-requests 0.03 \
          --reset-before 0.03 --reset-after 0.03 --latency 2 --kill-functions 0.1",
     ),
 ];
 
-/// Consumers that have to be killed in a full run that does nothing but kill.
-const KILLED_CONSUMERS: u64 = 100;
+/// Functions of each kind that have to be killed in a full run that does nothing but kill.
+const KILLED: u64 = 100;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -56,14 +59,19 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut failed = 0;
-    for (batch, arguments) in RUNS.into_iter().filter(|(_, arguments)| arguments.contains(&args.only)) {
-        let account = Plan { packets: args.packets, batch, arguments }.run();
+    for (caller, batch, arguments) in
+        RUNS.into_iter().filter(|(.., arguments)| arguments.contains(&args.only))
+    {
+        let account = Plan { packets: args.packets, batch, arguments, caller }.run();
         println!("{account}");
         failed += account.lines().iter().filter(|(_, holds)| !holds).count();
         if arguments.ends_with("--kill-functions 0.35") && args.packets >= 100_000 {
-            let killed = account.killed_consumers();
-            println!("consumers killed {killed}, at least {KILLED_CONSUMERS} have to be");
-            failed += usize::from(killed < KILLED_CONSUMERS);
+            for (kind, killed) in
+                [("consumers", account.killed_consumers()), ("producers", account.killed_producers())]
+            {
+                println!("{kind} killed {killed}, at least {KILLED} have to be");
+                failed += usize::from(killed < KILLED);
+            }
         }
     }
     println!(

@@ -81,6 +81,12 @@ pub(crate) struct UpArgs {
     /// Where the queue for undelivered packets is served, with the SQS API
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9324")]
     pub(crate) queue: SocketAddr,
+    /// Where Lambda's Invoke API is served, in front of both functions
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3001")]
+    pub(crate) lambda: SocketAddr,
+    /// How long an asynchronous invocation that failed waits for its second try; for the third, twice as long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) retry_wait: Duration,
     /// The stream's name
     #[arg(long, value_name = "NAME", default_value = "packets")]
     pub(crate) stream: String,
@@ -109,7 +115,7 @@ pub(crate) struct UpArgs {
     pub(crate) faults: FaultArgs,
 }
 
-/// What is to go wrong. All but killing concerns the `PutRecords` of the local stream and nothing else.
+/// What is to go wrong: with the `PutRecords` of the local stream, with what is sent to the queue, with the functions.
 #[derive(Debug, Group)]
 #[command(next_help_heading = "Faults on request")]
 pub(crate) struct FaultArgs {
@@ -131,6 +137,9 @@ pub(crate) struct FaultArgs {
     /// How long every answer to a PutRecords is held back
     #[arg(long, value_name = "MS", conflicts_with = "endpoint_url")]
     latency: Option<u32>,
+    /// How probably a message that is sent to the queue is not taken
+    #[arg(long, value_name = "P", value_parser = probability)]
+    fail_queue: Option<f64>,
     /// How probably a function's process is killed while an invocation is under way
     #[arg(long, value_name = "P", value_parser = probability)]
     kill_functions: Option<f64>,
@@ -149,6 +158,7 @@ impl FaultArgs {
             reset_before: self.reset_before.unwrap_or_default(),
             reset_after: self.reset_after.unwrap_or_default(),
             latency: Duration::from_millis(self.latency.unwrap_or_default().into()),
+            fail_queue: self.fail_queue.unwrap_or_default(),
             kill_functions: self.kill_functions.unwrap_or_default(),
             seed: self.seed,
         };

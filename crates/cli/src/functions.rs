@@ -50,7 +50,7 @@ impl Which {
         }
     }
 
-    fn of(self, template: &Template) -> &template::Function {
+    pub(crate) fn of(self, template: &Template) -> &template::Function {
         match self {
             Self::Producer => &template.producer,
             Self::Consumer => &template.consumer,

@@ -29,7 +29,7 @@ pub(crate) fn note(words: &str) {
 }
 
 /// What listens where, and what to type next.
-pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str, queue: &str) -> String {
+pub(crate) fn welcome([udp, http, lambda]: [SocketAddr; 3], stream: &str, queue: &str) -> String {
     let (bold, plain) = if std::io::stderr().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let (host, port) = (udp.ip(), udp.port());
     format!(
@@ -38,6 +38,7 @@ pub(crate) fn welcome(udp: &SocketAddr, http: &SocketAddr, stream: &str, queue: 
 
   UDP      {udp}
   HTTP     http://{http}/
+  Lambda   http://{lambda} (Invoke API)
   stream   {stream}
   queue    {queue} (for undelivered packets)
 
@@ -83,6 +84,7 @@ pub(crate) fn counts(tally: &Tally, in_queue: u64) -> String {
     );
     for (name, count) in [
         ("replies", &tally.replies),
+        ("repeated", &tally.repeated),
         ("undelivered", &tally.undelivered),
         ("queued", &tally.queued),
         ("abandoned", &tally.abandoned),
@@ -109,7 +111,8 @@ pub(crate) fn tally(
 ) -> String {
     let dropped = if DROPS_ARE_COUNTED { tally.dropped.get().to_string() } else { "unknown".to_owned() };
     let rows = [
-        ("received", tally.received.get().to_string(), "packets, by UDP and HTTP"),
+        ("received", tally.received.get().to_string(), "packets, by UDP, HTTP and invocation"),
+        ("repeated", tally.repeated.get().to_string(), "given again, with an asynchronous event that failed"),
         ("acknowledged", tally.acknowledged.get().to_string(), "of them stored by the stream"),
         ("undelivered", tally.undelivered.get().to_string(), "in the queue, or in the producer's log"),
         ("queued", tally.queued.get().to_string(), "of them taken by the queue"),
@@ -119,7 +122,7 @@ pub(crate) fn tally(
             tally.abandoned.get().to_string(),
             "given to a producer that ended without a word on them",
         ),
-        ("unfinished", unfinished_packets.to_string(), "never given to a producer"),
+        ("unfinished", unfinished_packets.to_string(), "waiting to be given to a producer"),
         ("logged", tally.logged.get().to_string(), "records handled by the consumer"),
         (
             "not logged",

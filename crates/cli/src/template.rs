@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use local::invoke::{LONGEST_AGE, MOST_RETRIES};
 use local::mapping;
 use local::stream::Position;
 use saphyr::{LoadableYamlNode, Yaml};
@@ -42,6 +43,19 @@ pub struct Function {
     pub timeout: Duration,
     /// `MemorySize`.
     pub memory_mib: u32,
+    /// `EventInvokeConfig`: what holds for asynchronous invocations.
+    pub asynchronous: Asynchronous,
+}
+
+/// What a function's `EventInvokeConfig` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asynchronous {
+    /// `MaximumRetryAttempts`.
+    pub retries: u32,
+    /// `MaximumEventAgeInSeconds`.
+    pub age: Duration,
+    /// Whether the queue gets what was given up.
+    pub on_failure: bool,
 }
 
 /// The value of a variable.
@@ -175,6 +189,10 @@ impl Resolver {
         self.queues.iter().any(of_queue)
     }
 
+    fn is_queue_arn(&self, value: &Value) -> bool {
+        self.queues.iter().any(|queue| value["Fn::GetAtt"] == json!([queue, "Arn"]))
+    }
+
     fn is_stream_arn(&self, value: &Value) -> bool {
         let stream = self.stream.as_deref().unwrap_or_default();
         value["Fn::GetAtt"] == json!([stream, "Arn"])
@@ -240,7 +258,35 @@ fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<Str
         environment,
         timeout: Duration::from_secs(u64::try_from(timeout).with_context(|| format!("Timeout of {name}"))?),
         memory_mib: u32::try_from(memory).with_context(|| format!("MemorySize of {name}"))?,
+        asynchronous: asynchronous(name, &member("EventInvokeConfig").unwrap_or_default(), resolver, notes)?,
     })
+}
+
+fn asynchronous(
+    name: &str,
+    config: &Value,
+    resolver: &Resolver,
+    notes: &mut Vec<String>,
+) -> Result<Asynchronous> {
+    let of = config.as_object().cloned().unwrap_or_default();
+    let number = |member: &str, default: u64, least: u64| {
+        let given = resolver.number(&of, member, i64::try_from(default).unwrap_or(i64::MAX))?;
+        let number = u64::try_from(given).ok().filter(|number| (least..=default).contains(number));
+        number.ok_or_else(|| anyhow!("{member} of {name} is {given}, expected {least} to {default}"))
+    };
+    let retries = number("MaximumRetryAttempts", u64::from(MOST_RETRIES), 0)?;
+    let age = number("MaximumEventAgeInSeconds", LONGEST_AGE.as_secs(), 60)?;
+    let destinations = config["DestinationConfig"].as_object().cloned().unwrap_or_default();
+    let mut on_failure = false;
+    for (kind, destination) in destinations {
+        if kind == "OnFailure" && resolver.is_queue_arn(&destination["Destination"]) {
+            on_failure = true;
+        } else {
+            notes.push(format!("{kind} of {name}'s EventInvokeConfig: for AWS, without effect here"));
+        }
+    }
+    let retries = u32::try_from(retries).with_context(|| format!("MaximumRetryAttempts of {name}"))?;
+    Ok(Asynchronous { retries, age: Duration::from_secs(age), on_failure })
 }
 
 fn mapping(root: &Value, resolver: &Resolver, notes: &mut Vec<String>) -> Result<mapping::Settings> {
@@ -372,6 +418,10 @@ mod tests {
         assert_eq!(variable("UNDELIVERED_QUEUE_URL"), Some(Variable::QueueUrl));
         assert_eq!(variable("PARTITION_KEY_EXPRESSION"), Some(Variable::Text("[0:4]".into())));
         assert_eq!(variable("AWS_LAMBDA_LOG_FORMAT"), Some(Variable::Text("JSON".into())));
+        let asynchronous = Asynchronous { retries: 2, age: Duration::from_secs(3_600), on_failure: true };
+        assert_eq!(template.producer.asynchronous, asynchronous);
+        let by_default = Asynchronous { retries: 2, age: Duration::from_secs(21_600), on_failure: false };
+        assert_eq!(template.consumer.asynchronous, by_default);
         let mapping = mapping::Settings {
             batch_size: 500,
             window: Duration::from_secs(1),
@@ -420,6 +470,16 @@ mod tests {
         );
         check_refused("MaximumRecordAgeInSeconds: 86400", "MaximumRecordAgeInSeconds: 59", "less than 60");
         check_refused("StartingPosition: TRIM_HORIZON", "StartingPosition: FIRST", "StartingPosition");
+        check_refused(
+            "MaximumRetryAttempts: 2",
+            "MaximumRetryAttempts: 3",
+            "MaximumRetryAttempts of Producer is 3, expected 0 to 2",
+        );
+        check_refused(
+            "MaximumEventAgeInSeconds: 3600",
+            "MaximumEventAgeInSeconds: 59",
+            "expected 60 to 21600",
+        );
         check_refused("Binary: producer", "Binary: other", "Binary: producer");
     }
 

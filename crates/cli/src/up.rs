@@ -1,27 +1,25 @@
 //! `rivulet up`: gateway, stream, mapping and both functions, from the first socket to the last count.
 
-use std::io::Write;
+mod ending;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use local::faults::Faults;
 use local::gateway::{self, Batching};
-use local::mapping::{self, Event, Listener, Rest, Settings, Source};
+use local::invoke::{self, Asynchronous, Target};
+use local::mapping::{self, Event, Listener, Settings, Source};
 use local::queue::{Counts, Queue};
 use local::runtime::{Function, LogSink};
 use local::stream::{Config, Kinesis, Stream};
 use local::tally::Tally;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use self::ending::{Ending, finish};
 use crate::End;
 use crate::args::{UpArgs, Which};
 use crate::functions::{Surroundings, function, local_access};
@@ -37,9 +35,6 @@ const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
 /// The name of the queue for undelivered packets.
 const QUEUE: &str = "undelivered";
-
-/// Where packets and records go that were still on their way at the end.
-const UNFINISHED_FOLDER: &str = ".rivulet";
 
 pub(crate) async fn run(args: UpArgs) -> Result<End> {
     let template = args.functions.template()?;
@@ -97,6 +92,8 @@ struct Sockets {
     kinesis_address: SocketAddr,
     queue: TcpListener,
     queue_address: SocketAddr,
+    lambda: TcpListener,
+    lambda_address: SocketAddr,
 }
 
 impl Sockets {
@@ -109,17 +106,26 @@ impl Sockets {
         let http = TcpListener::bind(http).await.with_context(taken("HTTP", http, "--http"))?;
         let kinesis =
             TcpListener::bind(kinesis).await.with_context(taken("the Kinesis API", kinesis, "--kinesis"))?;
-        let queue = TcpListener::bind(args.queue).await;
-        let queue = queue.with_context(taken("the queue", args.queue, "--queue"))?;
+        let (queue, lambda) = (args.queue, args.lambda);
+        let queue = TcpListener::bind(queue).await.with_context(taken("the queue", queue, "--queue"))?;
+        let lambda =
+            TcpListener::bind(lambda).await.with_context(taken("the Invoke API", lambda, "--lambda"))?;
         gateway::udp::prepare(&udp);
         let (udp_address, http_address) = (udp.local_addr()?, http.local_addr()?);
         let (kinesis_address, queue_address) = (kinesis.local_addr()?, queue.local_addr()?);
-        Ok(Self { udp, udp_address, http, http_address, kinesis, kinesis_address, queue, queue_address })
-    }
-
-    /// The queue that is to be served here.
-    fn queue(&self, account: &str, region: &str) -> Queue {
-        Queue::new(QUEUE, account, region, &format!("http://{}", self.queue_address))
+        let lambda_address = lambda.local_addr()?;
+        Ok(Self {
+            udp,
+            udp_address,
+            http,
+            http_address,
+            kinesis,
+            kinesis_address,
+            queue,
+            queue_address,
+            lambda,
+            lambda_address,
+        })
     }
 }
 
@@ -148,7 +154,7 @@ impl Run<'_> {
         for note in &self.template.notes {
             screen::note(note);
         }
-        let messages = self.sockets.queue(&self.surroundings.account, &self.surroundings.region);
+        let messages = self.queue();
         self.surroundings.queue = Some(messages.clone());
         let tally = Arc::new(Tally::default());
         let shards = tokio::select! {
@@ -161,6 +167,11 @@ impl Run<'_> {
         let producer =
             self.function(Which::Producer, &self.producer, self.args.producer_concurrency.into(), &tally);
         let consumer = self.function(Which::Consumer, &self.consumer, shards, &tally);
+        let targets = vec![
+            self.target(Which::Producer, &producer, &messages, Some(&tally)),
+            self.target(Which::Consumer, &consumer, &messages, None),
+        ];
+        let addresses = [self.sockets.udp_address, self.sockets.http_address, self.sockets.lambda_address];
         let api = match api {
             Some(kinesis) => tokio::spawn(kinesis.serve(self.sockets.kinesis, stopped(rest_stopped.clone()))),
             None => tokio::spawn(async {}),
@@ -189,8 +200,10 @@ impl Run<'_> {
             stopped(input_stopped.clone()),
         );
         let http = tokio::spawn(http);
-        let (udp_address, http_address) = (&self.sockets.udp_address, &self.sockets.http_address);
-        screen::show(&screen::welcome(udp_address, http_address, &self.words, &messages.url()));
+        let notes = Arc::new(screen::note);
+        let invoke = invoke::run(self.sockets.lambda, targets, notes, input_stopped.clone(), GRACE);
+        let invoke = tokio::spawn(invoke);
+        screen::show(&screen::welcome(addresses, &self.words, &messages.url()));
         let counts = tokio::spawn(show_counts(Arc::clone(&tally), messages.clone()));
 
         interrupts.next().await;
@@ -201,6 +214,7 @@ impl Run<'_> {
         let finish = finish(Ending {
             udp,
             http,
+            invoke,
             mapping,
             api,
             queue,
@@ -231,6 +245,30 @@ impl Run<'_> {
         Ok(End::Done)
     }
 
+    /// The queue that is to be served here.
+    fn queue(&self) -> Queue {
+        let Surroundings { account, region, .. } = &self.surroundings;
+        let endpoint = format!("http://{}", self.sockets.queue_address);
+        match self.faults.clone() {
+            None => Queue::new(QUEUE, account, region, &endpoint),
+            Some(faults) => {
+                Queue::admitting(QUEUE, account, region, &endpoint, Arc::new(move |_| faults.message()))
+            }
+        }
+    }
+
+    /// A function as the Invoke API reaches it.
+    fn target(&self, which: Which, function: &Function, queue: &Queue, tally: Option<&Arc<Tally>>) -> Target {
+        let settings = which.of(&self.template).asynchronous;
+        let asynchronous = Asynchronous {
+            retries: settings.retries,
+            age: settings.age,
+            wait: self.args.retry_wait,
+            on_failure: settings.on_failure.then(|| queue.clone()),
+        };
+        Target { function: function.clone(), asynchronous, tally: tally.cloned() }
+    }
+
     fn function(
         &self,
         which: Which,
@@ -255,105 +293,6 @@ impl Run<'_> {
             self.faults.clone(),
             log,
         )
-    }
-}
-
-/// What has to come to its end.
-struct Ending {
-    udp: JoinHandle<Vec<Bytes>>,
-    http: JoinHandle<()>,
-    mapping: JoinHandle<Vec<Rest>>,
-    api: JoinHandle<()>,
-    queue: JoinHandle<()>,
-    stop_rest: watch::Sender<bool>,
-    local: Option<Stream>,
-    handled: Arc<local::tally::Count>,
-    tally: Arc<Tally>,
-    producer: Function,
-    consumer: Function,
-}
-
-/// Lets what is in flight come to its end within the grace, then ends the rest.
-async fn finish(ending: Ending) -> Unfinished {
-    let deadline = Instant::now() + GRACE;
-    // Each of the two keeps to the grace by itself.
-    let batches = ending.udp.await.unwrap_or_default();
-    let _ = ending.http.await;
-    let all_handled = async {
-        // Of another Kinesis nothing is known but what was put there.
-        let stored = || {
-            ending.local.as_ref().map_or_else(|| ending.tally.acknowledged.get(), |own| own.counts().appended)
-        };
-        while ending.handled.get() < stored() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let _ = tokio::time::timeout_at(deadline, all_handled).await;
-    let _ = ending.stop_rest.send(true);
-    let rests = ending.mapping.await.unwrap_or_default();
-    ending.producer.stop().await;
-    ending.consumer.stop().await;
-    let _ = ending.api.await;
-    let _ = ending.queue.await;
-    let mut records = Vec::new();
-    for rest in rests {
-        records.extend(rest.records);
-        // What a remote stream still holds stays there.
-        let Some(stream) = &ending.local else { continue };
-        let mut next = rest.next;
-        while let Some(from) = next {
-            let Ok(read) = stream.read(&rest.shard, &from, 10_000, usize::MAX) else { break };
-            next = read.next.filter(|_| !read.records.is_empty());
-            records.extend(read.records);
-        }
-    }
-    Unfinished { batches, records, messages: Vec::new() }
-}
-
-/// What was still on its way at the end.
-struct Unfinished {
-    /// Gateway events that no producer was given.
-    batches: Vec<Bytes>,
-    /// Records that the consumer had not handled.
-    records: Vec<local::stream::Record>,
-    /// Messages of the queue that nobody has deleted.
-    messages: Vec<String>,
-}
-
-impl Unfinished {
-    fn packets(&self) -> u64 {
-        let messages = |event: &Bytes| {
-            let event: serde_json::Value = serde_json::from_slice(event).unwrap_or_default();
-            event["Messages"].as_array().map_or(0, |messages| messages.len() as u64)
-        };
-        self.batches.iter().map(messages).sum()
-    }
-
-    /// Writes a line for each event, each record and each message; the events can be invoked again as they are.
-    fn write(&self) -> Result<PathBuf> {
-        std::fs::create_dir_all(UNFINISHED_FOLDER).context(UNFINISHED_FOLDER)?;
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
-        let path = PathBuf::from(UNFINISHED_FOLDER).join(format!("unfinished-{now}.jsonl"));
-        let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-        let mut file = std::io::BufWriter::new(file);
-        for event in &self.batches {
-            file.write_all(event)?;
-            file.write_all(b"\n")?;
-        }
-        for record in &self.records {
-            let line = serde_json::json!({
-                "SequenceNumber": record.sequence_number.to_string(),
-                "PartitionKey": &*record.partition_key,
-                "Data": BASE64_STANDARD.encode(&record.data),
-            });
-            writeln!(file, "{line}")?;
-        }
-        for message in &self.messages {
-            // A packet's JSON may have line breaks between its tokens, and nowhere else.
-            writeln!(file, "{}", message.replace(['\n', '\r'], " "))?;
-        }
-        file.flush()?;
-        Ok(path)
     }
 }
 

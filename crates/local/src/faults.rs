@@ -1,4 +1,5 @@
-//! Faults on request: what goes wrong with which `PutRecords` and with which invocation, and how often it did.
+//! Faults on request: what goes wrong with which `PutRecords`, with which message to the queue and with which invocation,
+//! and how often it did.
 //!
 //! It decides, others do. Times come in and the seed is the only randomness, so that the same questions in the same
 //! order get the same answers. Each kind of fault draws from a source of its own: asking for one more does not move
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::queue;
 use crate::stream::limits::{SHARD_BYTES, SHARD_RECORDS};
 use crate::stream::{ApiError, ErrorCode, ShardId};
 use crate::tally::Count;
@@ -29,6 +31,8 @@ pub struct Asked {
     pub reset_after: f64,
     /// How long every answer to a `PutRecords` is held back.
     pub latency: Duration,
+    /// How probably a message that is sent to the queue is not taken.
+    pub fail_queue: f64,
     /// How probably an invocation's process is killed while it is under way.
     pub kill_functions: f64,
     /// Chooses among the runs that are possible.
@@ -46,6 +50,7 @@ pub struct Faults {
     resets_before: Count,
     resets_after: Count,
     delayed: Count,
+    failed_messages: Count,
     killed: Count,
 }
 
@@ -54,6 +59,7 @@ struct State {
     requests: Rng,
     entries: Rng,
     kills: Rng,
+    messages: Rng,
     shards: HashMap<(String, ShardId), Share>,
     functions: HashMap<String, Victim>,
 }
@@ -90,6 +96,7 @@ impl Faults {
             requests: seeds.fork(),
             entries: seeds.fork(),
             kills: seeds.fork(),
+            messages: seeds.fork(),
             shards: HashMap::new(),
             functions: HashMap::new(),
         };
@@ -102,6 +109,7 @@ impl Faults {
             resets_before: Count::default(),
             resets_after: Count::default(),
             delayed: Count::default(),
+            failed_messages: Count::default(),
             killed: Count::default(),
         }
     }
@@ -167,6 +175,18 @@ impl Faults {
         self.asked.latency
     }
 
+    /// Whether the queue takes a message that has just come in.
+    ///
+    /// # Errors
+    /// What the queue says where it does not.
+    pub fn message(&self) -> Result<(), queue::ApiError> {
+        if self.state().messages.f64() < self.asked.fail_queue {
+            self.failed_messages.add(1);
+            return Err(queue::ApiError::new(queue::ErrorCode::InternalError, FAILED));
+        }
+        Ok(())
+    }
+
     /// Whether an invocation that begins now is to be cut short, and how long after its beginning. If it is quicker
     /// than that, [`Faults::answered`] has to be told, else [`Faults::killed`].
     pub fn kill_after(&self, function: &str) -> Option<Duration> {
@@ -209,6 +229,7 @@ impl Faults {
             ),
             (asked.reset_after > 0.0, "reset-after", &self.resets_after, "connections broken, all stored"),
             (!asked.latency.is_zero(), "latency", &self.delayed, "answers held back"),
+            (asked.fail_queue > 0.0, "fail-queue", &self.failed_messages, "messages not taken by the queue"),
             (asked.kill_functions > 0.0, "kill-functions", &self.killed, "invocations killed"),
         ];
         all.into_iter()
@@ -382,6 +403,9 @@ mod tests {
         check_share(Asked { fail_requests: 0.1, ..nothing.clone() }, "fail-requests", request);
         check_share(Asked { reset_before: 0.1, ..nothing.clone() }, "reset-before", request);
         check_share(Asked { reset_after: 0.1, ..nothing.clone() }, "reset-after", request);
+        check_share(Asked { fail_queue: 0.1, ..nothing.clone() }, "fail-queue", |faults| {
+            let _ = faults.message();
+        });
         check_share(Asked { kill_functions: 0.1, ..nothing }, "kill-functions", kill);
     }
 
@@ -392,6 +416,7 @@ mod tests {
             assert_eq!(faults.request(), Fate::CarriedOut);
             assert_eq!(faults.entry("s", "1", shard(0), usize::MAX, 0), Ok(()));
             assert_eq!(faults.kill_after("f"), None);
+            assert_eq!(faults.message(), Ok(()));
             assert_eq!(faults.latency(), Duration::ZERO);
         }
         assert_eq!(faults.fired(), []);

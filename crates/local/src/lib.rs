@@ -2,6 +2,7 @@
 //!
 //! - [`stream`]: Kinesis Data Streams, in memory, behind its own HTTP API
 //! - [`runtime`]: Lambda's Runtime API, and the processes that speak it
+//! - [`invoke`]: Lambda's Invoke API, synchronous and asynchronous
 //! - [`mapping`]: the event source mapping between a stream and a function
 //! - [`gateway`]: UDP and HTTP in front of a function
 //! - [`faults`]: what goes wrong on request
@@ -14,6 +15,8 @@
 pub mod stream;
 
 pub mod runtime;
+
+pub mod invoke;
 
 pub mod mapping;
 

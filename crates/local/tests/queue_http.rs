@@ -2,15 +2,19 @@
 //! waits for a message.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod http;
+
 use std::time::Duration;
 
 use local::queue::Queue;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use http::{Answer, exchange};
 
 /// A queue that is served on a free port until it is told to stop.
 struct Server {
@@ -18,12 +22,6 @@ struct Server {
     port: u16,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: Value,
 }
 
 impl Server {
@@ -37,19 +35,7 @@ impl Server {
     }
 
     async fn send(&self, request_line: &str, headers: &str, body: &str) -> Answer {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let length = body.len();
-        let head = format!(
-            "{request_line} HTTP/1.1\r\nHost: q\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
-        );
-        // A server that has answered already may have closed.
-        let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
-        Answer { status, head: head.to_ascii_lowercase(), body }
+        exchange(self.port, request_line, headers, body).await
     }
 
     async fn call(&self, operation: &str, mut body: Value) -> Answer {

@@ -1,5 +1,5 @@
-//! One run of `rivulet up` under faults: batches go in by HTTP, one after the other, and in the end the answers, the
-//! stream and the log have to agree on every packet.
+//! One run of `rivulet up` under faults: batches go in, by HTTP one after the other or as asynchronous invocations, and in
+//! the end the answers, the stream, the queue and the log have to agree on every packet.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,6 +17,9 @@ pub(crate) const KEYS: u32 = 256;
 /// Longest wait for one more line of the log: longer than the mapping's longest pause.
 const LOG_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often to look into the queue while there is none.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// A run to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -26,6 +29,17 @@ pub(crate) struct Plan {
     pub(crate) batch: u32,
     /// The arguments of `rivulet up`, faults included.
     pub(crate) arguments: &'static str,
+    /// Who invokes the producer.
+    pub(crate) caller: Caller,
+}
+
+/// How batches come to the producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// By HTTP: each waits for the answer to the one before.
+    Http,
+    /// As asynchronous invocations, which Lambda tries again.
+    Asynchronous,
 }
 
 /// What became of one packet, as its caller was told.
@@ -38,6 +52,8 @@ enum Fate {
     Undelivered,
     /// Its invocation was killed.
     Abandoned,
+    /// Lambda has taken its event over.
+    Kept,
     /// The answer does not tell.
     Silent,
 }
@@ -60,6 +76,8 @@ struct Log {
     requests: u64,
     possible_duplicates: u64,
     consumer_invocations: u64,
+    /// Producers that ended while they had an event.
+    killed_producers: u64,
 }
 
 /// A fault of a run: how often it happened, and how often it could be expected to.
@@ -76,14 +94,15 @@ pub(crate) struct Account {
     acknowledged: u32,
     undelivered: u32,
     abandoned: u32,
+    /// Packets of asynchronous events, and those of them that are in the queue.
+    kept: u32,
+    queued: usize,
     silent: u32,
     lost: u32,
     inversions: u32,
     duplicates: usize,
     unlogged: usize,
     log_inversions: u32,
-    /// Batches whose caller was told that the function failed.
-    killed_producers: u64,
     log: Log,
     fired: Vec<Fired>,
     ended_well: bool,
@@ -97,25 +116,29 @@ impl Plan {
         let up = Up::start(&arguments);
         let started = Instant::now();
         let mut fates = Vec::with_capacity(self.packets as usize);
-        let mut killed_producers = 0;
         while let Some(first) = u32::try_from(fates.len()).ok().filter(|first| *first < self.packets) {
             let numbers = first..(first + self.batch).min(self.packets);
-            let before = fates.len();
-            fates.extend(send(&up, numbers));
-            killed_producers += u64::from(fates[before] == Fate::Abandoned);
+            fates.extend(match self.caller {
+                Caller::Http => send(&up, numbers),
+                Caller::Asynchronous => hand_over(&up, numbers),
+            });
+        }
+        let awaited = positions(&fates, |fate| matches!(fate, Fate::Acknowledged { .. } | Fate::Kept));
+        let (mut log, mut queued, mut idle) = (Log::default(), HashSet::new(), Duration::ZERO);
+        let missing = |log: &Log, queued: &HashSet<u32>| {
+            awaited.iter().filter(|number| !log.distinct.contains(number) && !queued.contains(number)).count()
+        };
+        while missing(&log, &queued) > 0 && idle < LOG_PATIENCE {
+            let more = up.log_after(log.lines, LOOK_EVERY);
+            idle = if more.is_empty() { idle + LOOK_EVERY } else { Duration::ZERO };
+            log.read(&more);
+            if self.caller == Caller::Asynchronous {
+                queued.extend(packets_in(&up.receive_all().0));
+            }
         }
         let took = started.elapsed();
+        let unlogged = missing(&log, &queued);
         let stored = read_stream(&up);
-        let acknowledged: HashSet<_> = positions(&fates, |fate| matches!(fate, Fate::Acknowledged { .. }));
-        let mut log = Log::default();
-        while !acknowledged.is_subset(&log.distinct) {
-            let more = up.log_after(log.lines, LOG_PATIENCE);
-            if more.is_empty() {
-                break;
-            }
-            log.read(&more);
-        }
-        let unlogged = acknowledged.difference(&log.distinct).count();
         let (status, lines, said) = up.stop_plainly();
         log.read(&lines[log.lines..]);
 
@@ -124,13 +147,14 @@ impl Plan {
             .iter()
             .map(|stored| ((stored.shard.as_str(), stored.sequence_number.as_str()), stored.number))
             .collect();
+        let distinct: HashSet<_> = stored.iter().map(|stored| stored.number).collect();
         let is_lost = |(number, fate): (u32, &Fate)| match fate {
             Fate::Acknowledged { shard, sequence_number } => {
                 in_stream.get(&(shard.as_str(), sequence_number.as_str())) != Some(&number)
             }
+            Fate::Kept => !distinct.contains(&number) && !queued.contains(&number),
             Fate::Undelivered | Fate::Abandoned | Fate::Silent => false,
         };
-        let distinct: HashSet<_> = stored.iter().map(|stored| stored.number).collect();
         // What a killed invocation had sent belongs to nobody's order.
         let awaited = |number: &u32| !abandoned.contains(number);
         let count = |wanted: fn(&Fate) -> bool| number(fates.iter().filter(|fate| wanted(fate)).count());
@@ -144,17 +168,19 @@ impl Plan {
             acknowledged,
             undelivered: count(|fate| *fate == Fate::Undelivered),
             abandoned: number(abandoned.len()),
+            kept: count(|fate| *fate == Fate::Kept),
+            queued: queued.len(),
             silent: count(|fate| *fate == Fate::Silent),
             lost: number((0..).zip(&fates).filter(|packet| is_lost(*packet)).count()),
             inversions: inversions(stored.iter().map(|stored| stored.number).filter(awaited)),
             duplicates: stored.len() - distinct.len(),
             unlogged,
             log_inversions: inversions(log.logged.iter().copied().filter(awaited)),
-            killed_producers,
             fired,
             ended_well: status.success(),
             // A killed producer may have counted packets of which its caller never heard.
-            tally_agrees: kills > 0 || tally(&said, "acknowledged") == Some(acknowledged.into()),
+            tally_agrees: tally(&said, "received") == Some(self.packets.into())
+                && (kills > 0 || tally(&said, "acknowledged") == Some(acknowledged.into())),
             log,
         }
     }
@@ -200,7 +226,7 @@ impl Plan {
 impl Account {
     /// Every line that has to hold, and whether it does.
     pub(crate) fn lines(&self) -> Vec<(String, bool)> {
-        let told = self.acknowledged + self.undelivered + self.abandoned;
+        let told = self.acknowledged + self.undelivered + self.abandoned + self.kept;
         let resets = self.times("--reset-after");
         let kills = self.times("--kill-functions");
         let mut lines = vec![
@@ -210,14 +236,13 @@ impl Account {
                 format!("silent {}: no word on them", self.silent),
                 self.silent == 0 && told == self.plan.packets,
             ),
-            (format!("lost {}: acknowledged and not in the stream", self.lost), self.lost == 0),
+            (
+                format!("lost {}: acknowledged and not in the stream, or kept and nowhere", self.lost),
+                self.lost == 0,
+            ),
             (
                 format!("undelivered {}: time and capacity were enough", self.undelivered),
                 self.undelivered == 0,
-            ),
-            (
-                format!("abandoned {}: by {} of {kills} killed", self.abandoned, self.killed_producers),
-                self.killed_producers <= kills,
             ),
             (
                 format!("duplicates {}: only behind broken answers", self.duplicates),
@@ -233,7 +258,15 @@ impl Account {
                 self.log.torn == 0 || kills > 0,
             ),
         ];
-        if self.plan.is_strict() {
+        if self.kept > 0 {
+            let words = format!("kept {} by Lambda, of them {} in the queue", self.kept, self.queued);
+            lines.push((words, self.killed_producers() > 0));
+        } else {
+            let killed = self.killed_producers();
+            let words = format!("abandoned {}: by {killed} of {kills} killed", self.abandoned);
+            lines.push((words, killed <= kills && (self.abandoned == 0 || killed > 0)));
+        }
+        if self.kept == 0 && self.plan.is_strict() {
             lines.push((format!("inversions {} in the stream", self.inversions), self.inversions == 0));
             lines.push((format!("inversions {} in the log", self.log_inversions), self.log_inversions == 0));
         }
@@ -249,9 +282,14 @@ impl Account {
         self.fired.iter().find(|fired| fired.name == name).map_or(0, |fired| fired.times)
     }
 
+    /// How many of the killed were producers.
+    pub(crate) fn killed_producers(&self) -> u64 {
+        self.log.killed_producers
+    }
+
     /// How many of the killed were consumers.
     pub(crate) fn killed_consumers(&self) -> u64 {
-        self.times("--kill-functions").saturating_sub(self.killed_producers)
+        self.times("--kill-functions").saturating_sub(self.killed_producers())
     }
 }
 
@@ -264,12 +302,13 @@ impl fmt::Display for Account {
         writeln!(
             f,
             "  {seconds:.1} s, {rate:.0} a second; acknowledged {}, {} requests, inversions {}, logged {} lines, \
-             consumers killed {}",
+             consumers killed {}, producers {}",
             self.acknowledged,
             self.log.requests,
             self.inversions,
             self.log.logged.len(),
-            self.killed_consumers()
+            self.killed_consumers(),
+            self.killed_producers()
         )?;
         for (line, holds) in self.lines() {
             writeln!(f, "  {} {line}", if holds { "ok    " } else { "FAILED" })?;
@@ -278,13 +317,28 @@ impl fmt::Display for Account {
     }
 }
 
-/// Sends a batch and reads what its answer says of each packet.
-fn send(up: &Up, numbers: std::ops::Range<u32>) -> Vec<Fate> {
+fn batch(numbers: std::ops::Range<u32>) -> Vec<u8> {
     let packet =
         |number: u32| json!({ "Tag": number.to_string(), "Data": BASE64_STANDARD.encode(payload(number)) });
-    let batch = json!({ "Messages": numbers.clone().map(packet).collect::<Vec<_>>() });
-    let (status, answer) =
-        post(up.http, &[("Content-Type", "application/json")], batch.to_string().as_bytes());
+    json!({ "Messages": numbers.map(packet).collect::<Vec<_>>() }).to_string().into_bytes()
+}
+
+/// Hands a batch over as an asynchronous event.
+fn hand_over(up: &Up, numbers: std::ops::Range<u32>) -> Vec<Fate> {
+    let (status, _) = up.invoke("producer", "Event", &batch(numbers.clone()));
+    numbers.map(|_| if status == 202 { Fate::Kept } else { Fate::Silent }).collect()
+}
+
+/// The packets of events that were given up, and of undelivered ones, from messages of the queue.
+fn packets_in(messages: &[Value]) -> Vec<u32> {
+    let given_up = messages.iter().filter_map(|message| message["requestPayload"]["Messages"].as_array());
+    let packets = given_up.flatten().chain(messages.iter().map(|message| &message["Packet"]));
+    packets.filter_map(|packet| number_in(packet["Data"].as_str()?)).collect()
+}
+
+/// Sends a batch and reads what its answer says of each packet.
+fn send(up: &Up, numbers: std::ops::Range<u32>) -> Vec<Fate> {
+    let (status, answer) = post(up.http, &[("Content-Type", "application/json")], &batch(numbers.clone()));
     let fate = |number: u32| {
         let record = &answer["Records"][(number - numbers.start) as usize];
         match (record["ShardId"].as_str(), record["SequenceNumber"].as_str(), record["ErrorCode"].as_str()) {
@@ -358,6 +412,9 @@ impl Log {
                     self.possible_duplicates += line["PossibleDuplicates"].as_u64().unwrap_or_default();
                 }
                 Some("summary") => self.consumer_invocations += 1,
+                _ if line["errorType"] == "Runtime.ExitError" && line["function"] == "producer" => {
+                    self.killed_producers += 1;
+                }
                 _ => {}
             }
         }

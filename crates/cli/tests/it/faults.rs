@@ -1,11 +1,16 @@
 //! What faults do not break. A fiftieth of `make soak`, by fixed seeds.
 
-use crate::account::{Account, Plan};
+use crate::account::{Account, Caller, Plan};
 
-/// Makes a run with these faults, under strict ordering, and holds that its account is in order.
+/// Makes a run with these faults and holds that its account is in order.
 #[track_caller]
 fn check(faults: &'static str, batch: u32) -> Account {
-    let account = Plan { packets: 2_000, batch, arguments: faults }.run();
+    check_by(Caller::Http, faults, batch)
+}
+
+#[track_caller]
+fn check_by(caller: Caller, arguments: &'static str, batch: u32) -> Account {
+    let account = Plan { packets: 2_000, batch, arguments, caller }.run();
     print!("{account}");
     assert!(account.lines().iter().all(|(_, holds)| *holds), "{account}");
     account
@@ -46,6 +51,13 @@ fn late_answers_change_nothing() {
 fn killed_consumers_lose_nothing_and_killed_producers_only_what_their_callers_know_of() {
     let account = check("--parameter Ordering=strict --kill-functions 0.3 --seed 3", 20);
     assert!(account.killed_consumers() > 0, "{account}");
+}
+
+#[test]
+fn killed_producers_lose_nothing_of_asynchronous_invocations() {
+    let faults = "--kill-functions 0.3 --retry-wait 0.01 --seed 3";
+    let account = check_by(Caller::Asynchronous, faults, 20);
+    assert!(account.killed_producers() > 0, "{account}");
 }
 
 /// All but throttling: the others slow so few packets down below what a shard takes.

@@ -14,43 +14,18 @@ use tokio::net::TcpListener;
 
 use crate::rivulet::{Ended, Up, post, project, rivulet};
 
-/// One operation of the queue's API.
-#[track_caller]
-fn ask(up: &Up, operation: &str, mut body: Value) -> Value {
-    let address = up.queue.trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
-    let target = format!("AmazonSQS.{operation}");
-    let headers = [("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", target.as_str())];
-    body["QueueUrl"] = json!(up.queue);
-    let (status, answer) = post(address, &headers, body.to_string().as_bytes());
-    assert_eq!(status, 200, "{answer}");
-    answer
-}
-
 #[track_caller]
 fn depth(up: &Up) -> [String; 2] {
     let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-    let answer = ask(up, "GetQueueAttributes", json!({ "AttributeNames": names }));
+    let answer = up.ask_queue("GetQueueAttributes", json!({ "AttributeNames": names }));
     names.map(|name| answer["Attributes"][name].as_str().unwrap().to_owned())
-}
-
-/// Receives until there is nothing more; gives the messages' bodies and the handles.
-fn receive_all(up: &Up) -> (Vec<Value>, Vec<String>) {
-    let (mut bodies, mut handles) = (Vec::new(), Vec::new());
-    loop {
-        let answer = ask(up, "ReceiveMessage", json!({ "MaxNumberOfMessages": 10 }));
-        let Some(messages) = answer["Messages"].as_array() else { return (bodies, handles) };
-        for message in messages {
-            bodies.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
-            handles.push(message["ReceiptHandle"].as_str().unwrap().to_owned());
-        }
-    }
 }
 
 fn delete(up: &Up, handles: &[String]) {
     for handles in handles.chunks(10) {
         let entry = |(number, handle)| json!({ "Id": format!("{number}"), "ReceiptHandle": handle });
         let entries: Vec<_> = handles.iter().enumerate().map(entry).collect();
-        let answer = ask(up, "DeleteMessageBatch", json!({ "Entries": entries }));
+        let answer = up.ask_queue("DeleteMessageBatch", json!({ "Entries": entries }));
         assert!(answer.get("Failed").is_none(), "{answer}");
     }
 }
@@ -94,7 +69,7 @@ fn packets_too_large_for_the_stream_come_back_from_the_queue_and_larger_ones_fro
     assert_eq!(answer["Records"][2]["ErrorCode"], "RecordTooLarge");
 
     assert_eq!(depth(&up), ["30", "0"]);
-    let (bodies, handles) = receive_all(&up);
+    let (bodies, handles) = up.receive_all();
     assert_eq!(depth(&up), ["0", "30"]);
     // Batches fly together, and a queue promises no order.
     let number = |packet: &Value| packet["Tag"].as_str().unwrap().parse::<usize>().unwrap();
@@ -125,6 +100,24 @@ fn packets_too_large_for_the_stream_come_back_from_the_queue_and_larger_ones_fro
     let file = ended.said.lines().find_map(|line| line.split_once("what was unfinished is in ")).unwrap().1;
     let file = std::fs::read_to_string(project().join(file)).unwrap();
     assert!(file.lines().any(|line| serde_json::from_str::<Value>(line).unwrap()["Packet"] == left));
+}
+
+#[test]
+fn what_a_queue_that_fails_on_request_does_not_take_is_in_the_log() {
+    let template = small_records();
+    let up = Up::start(&["--template", template.path().to_str().unwrap(), "--fail-queue", "0.8"]);
+    let large: Vec<_> = (0..40).map(|number| packet(number, 2_000)).collect();
+    let (status, _) = post(up.http, &[], json!({ "Messages": large }).to_string().as_bytes());
+    assert_eq!(status, 413);
+    let (bodies, _) = up.receive_all();
+    let ended = up.stop();
+    assert_all_accounted_for(&ended);
+    assert!(ended.count("fail-queue") > 0 && ended.count("queued") > 0, "{}", ended.said);
+    let logged = ended.lines("undelivered");
+    let logged = logged.iter().map(|line| serde_json::from_str(line["text"].as_str().unwrap()).unwrap());
+    let mut all: Vec<Value> = bodies.iter().map(|body| body["Packet"].clone()).chain(logged).collect();
+    all.sort_by_key(|packet| packet["Tag"].as_str().unwrap().parse::<usize>().unwrap());
+    assert!(all == large, "each exactly once, in the queue or in the log");
 }
 
 #[test]

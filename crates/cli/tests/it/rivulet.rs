@@ -9,14 +9,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest wait for anything; a test that needs so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Flags that let every part listen on a port of its own choice.
 pub(crate) const FREE_PORTS: &str =
-    "--udp 127.0.0.1:0 --http 127.0.0.1:0 --kinesis 127.0.0.1:0 --queue 127.0.0.1:0";
+    "--udp 127.0.0.1:0 --http 127.0.0.1:0 --lambda 127.0.0.1:0 --kinesis 127.0.0.1:0 --queue 127.0.0.1:0";
 
 /// The command that was built with this test, or beside the folder of this example.
 pub(crate) fn rivulet() -> PathBuf {
@@ -47,6 +47,8 @@ pub(crate) struct Up {
     process: Child,
     pub(crate) udp: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Where the Invoke API is.
+    pub(crate) lambda: SocketAddr,
     /// Its stream in words.
     pub(crate) stream: String,
     /// The URL of its queue.
@@ -139,9 +141,11 @@ impl Up {
         let address =
             |name: &str| told(name).trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
         let (udp, http, stream) = (address("UDP "), address("HTTP "), told("stream "));
+        let lambda =
+            told("Lambda ").split(' ').next().unwrap().trim_start_matches("http://").parse().unwrap();
         let queue = told("queue ").split(' ').next().unwrap().to_owned();
         err.wait("welcome", |lines| lines.iter().any(|line| line.contains("Ctrl-C")).then_some(()));
-        Self { process, udp, http, stream, queue, out, err }
+        Self { process, udp, http, lambda, stream, queue, out, err }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -162,6 +166,37 @@ impl Up {
     /// Waits until the command itself has said this.
     pub(crate) fn wait_for_word(&self, word: &str) {
         self.err.wait(word, |lines| lines.iter().any(|line| line.contains(word)).then_some(()));
+    }
+
+    /// Calls an operation of its queue.
+    #[track_caller]
+    pub(crate) fn ask_queue(&self, operation: &str, mut body: Value) -> Value {
+        let address = self.queue.trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
+        let target = format!("AmazonSQS.{operation}");
+        let headers = [("Content-Type", "application/x-amz-json-1.0"), ("X-Amz-Target", target.as_str())];
+        body["QueueUrl"] = json!(self.queue);
+        let (status, answer) = post(address, &headers, body.to_string().as_bytes());
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// Receives messages of its queue until there is nothing more; gives their bodies and their handles.
+    pub(crate) fn receive_all(&self) -> (Vec<Value>, Vec<String>) {
+        let (mut bodies, mut handles) = (Vec::new(), Vec::new());
+        loop {
+            let answer = self.ask_queue("ReceiveMessage", json!({ "MaxNumberOfMessages": 10 }));
+            let Some(messages) = answer["Messages"].as_array() else { return (bodies, handles) };
+            for message in messages {
+                bodies.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
+                handles.push(message["ReceiptHandle"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    /// Invokes a function by its name, asynchronously or for the answer; gives status and answer.
+    pub(crate) fn invoke(&self, function: &str, kind: &str, event: &[u8]) -> (u16, Value) {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        post_to(self.lambda, &path, &[("X-Amz-Invocation-Type", kind)], event)
     }
 
     /// Sends it a signal by name, such as `INT`.
@@ -242,10 +277,15 @@ impl Ended {
 
 /// Posts a body and reads the answer, which is JSON.
 pub(crate) fn post(to: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    post_to(to, "/a?b=c", headers, body)
+}
+
+fn post_to(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
     let mut connection = TcpStream::connect(to).unwrap();
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
     let mut head =
-        format!("POST /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
@@ -255,7 +295,7 @@ pub(crate) fn post(to: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u1
     connection.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let body = answer.split_once("\r\n\r\n").unwrap().1;
-    (status, serde_json::from_str(body).unwrap())
+    (status, if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() })
 }
 
 fn parsed(lines: &[String]) -> Vec<Value> {

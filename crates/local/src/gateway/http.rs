@@ -15,10 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::accounted_for;
 use crate::http::{self, BodyError, Request, Response};
 use crate::runtime::{Function, Outcome, PAYLOAD_BYTES};
-use crate::tally::Tally;
+use crate::tally::{Said, Tally, packets_of_body};
 
 /// Serves requests until `stop`; those under way are answered first.
 pub async fn run(
@@ -50,38 +49,21 @@ async fn respond(request: Request, peer: SocketAddr, producer: &Function, tally:
         return message(413, "the request makes an event that is larger than Lambda takes (6 MB)");
     }
     // Counted before anybody can lose them. A request that is turned away leaves its packets with the caller.
-    let packets = packets(&body);
-    match producer.invoke(event.into()).await {
-        Outcome::Answer(answer) => {
-            let response = response(&answer);
-            tally.received.add(if is_account(&answer) { packets } else { 0 });
-            response
-        }
-        Outcome::FunctionError(error) => {
+    let packets = packets_of_body(&body);
+    let outcome = producer.invoke(event.into()).await;
+    match Said::by(&outcome) {
+        Said::What => tally.received.add(packets),
+        Said::NoneTaken => {}
+        Said::Nothing => {
             tally.received.add(packets);
-            tally.abandoned.add(if accounted_for(&error) { 0 } else { packets });
-            message(502, "Internal Server Error")
+            tally.abandoned.add(packets);
         }
+    }
+    match outcome {
+        Outcome::Answer(answer) => response(&answer),
+        Outcome::FunctionError(_) => message(502, "Internal Server Error"),
         Outcome::NotInvoked(why) => message(503, &why),
     }
-}
-
-/// How many packets a body brings: those of its batch, if it is one, or itself.
-fn packets(body: &[u8]) -> u64 {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Batch {
-        messages: Option<Vec<serde::de::IgnoredAny>>,
-    }
-    let batch = serde_json::from_slice::<Batch>(body).ok().and_then(|batch| batch.messages);
-    batch.map_or(1, |messages| messages.len() as u64)
-}
-
-/// Whether the producer's answer accounts for packets, or turns the request away.
-fn is_account(answer: &Bytes) -> bool {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
-    body.get("Replies").is_some()
 }
 
 /// A function URL's event ("Creating and managing Lambda function URLs", request payload).

@@ -16,10 +16,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::Batching;
 use super::batch::Batch;
-use super::{Batching, accounted_for};
 use crate::runtime::{Function, Outcome};
-use crate::tally::Tally;
+use crate::tally::{Said, Tally};
 
 /// Bytes asked for the socket's receive buffer: at 20,000 packets of 64 B a second, each charged 768 B by the kernel,
 /// more than a second of them. The kernel gives what it may.
@@ -273,9 +273,10 @@ struct Reply {
 impl Deliverer {
     async fn run(self) {
         while let Some(batch) = self.queue.take().await {
-            match self.producer.invoke(batch.event()).await {
+            let outcome = self.producer.invoke(batch.event()).await;
+            match outcome {
                 Outcome::Answer(answer) => self.reply(&batch, &answer).await,
-                Outcome::FunctionError(error) if accounted_for(&error) => {}
+                Outcome::FunctionError(_) if Said::by(&outcome) == Said::What => {}
                 Outcome::FunctionError(_) => self.tally.abandoned.add(batch.len() as u64),
                 // The packets are still here: they wait, and all behind them.
                 Outcome::NotInvoked(why) => {

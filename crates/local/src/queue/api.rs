@@ -107,12 +107,7 @@ impl Queue {
     fn send_message(&self, input: SendMessage) -> Result<Vec<u8>, ApiError> {
         self.check_url(input.queue_url.as_deref())?;
         let body = required("MessageBody", input.message_body.filter(|body| !body.is_empty()))?;
-        if body.len() > MESSAGE_BYTES {
-            let reason = format!("Message must be shorter than {MESSAGE_BYTES} bytes.");
-            return Err(invalid(format!("One or more parameters are invalid. Reason: {reason}")));
-        }
-        check_characters(&body)?;
-        let (message_id, md5) = self.send(body)?;
+        let (message_id, md5) = self.admit(body)?;
         json(&Sent { id: None, message_id, md5 })
     }
 
@@ -135,8 +130,7 @@ impl Queue {
         let entries =
             entries.map(|entry| (entry.id.unwrap_or_default(), entry.message_body.unwrap_or_default()));
         json(&Results::of(entries, |id, body| {
-            check_characters(&body)?;
-            let (message_id, md5) = self.send(body)?;
+            let (message_id, md5) = self.admit(body)?;
             Ok(Sent { id: Some(id), message_id, md5 })
         }))
     }
@@ -425,18 +419,6 @@ fn check_batch<'a>(entry: &str, ids: impl ExactSizeIterator<Item = Option<&'a st
         }
     }
     Ok(())
-}
-
-/// The characters that a body may have: those of XML 1.0 (API: SendMessage, MessageBody).
-fn check_characters(body: &str) -> Result<(), ApiError> {
-    let allowed = |character: char| matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
-    match body.chars().find(|&character| !allowed(character)) {
-        None => Ok(()),
-        Some(character) => {
-            let message = format!("Invalid characters found: U+{:04X}", u32::from(character));
-            Err(ApiError::new(ErrorCode::InvalidMessageContents, message))
-        }
-    }
 }
 
 #[cfg(test)]

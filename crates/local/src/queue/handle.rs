@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::error::ApiError;
-use super::limits::QUEUE_BYTES;
+use super::error::{ApiError, ErrorCode};
+use super::limits::{MESSAGE_BYTES, QUEUE_BYTES};
 use super::store::{Counts, Received, Store};
 
 /// Says of a message's body whether the queue takes it, before it does: for failures on request.
@@ -90,9 +90,15 @@ impl Queue {
         self.0.made_ms
     }
 
-    /// Takes a message; gives its id and the MD5 of its body.
-    pub(super) fn send(&self, body: String) -> Result<(String, String), ApiError> {
+    /// Takes a message of somebody who calls the API; gives its id and the MD5 of its body.
+    pub(super) fn admit(&self, body: String) -> Result<(String, String), ApiError> {
         (self.0.admit)(&body)?;
+        self.send(body)
+    }
+
+    /// Takes a message, whatever goes wrong on request; gives its id and the MD5 of its body.
+    pub(crate) fn send(&self, body: String) -> Result<(String, String), ApiError> {
+        check_body(&body)?;
         let id = random_id();
         let md5 = self.store().send(id.clone(), body, now_ms())?;
         self.0.version.send_modify(|version| *version += 1);
@@ -140,6 +146,23 @@ impl fmt::Debug for Queue {
             .field("url", &self.url())
             .field("counts", &self.counts())
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether a body has the size and the characters that it may have: those of XML 1.0 (API: SendMessage, MessageBody).
+fn check_body(body: &str) -> Result<(), ApiError> {
+    if body.len() > MESSAGE_BYTES {
+        let reason = format!("Message must be shorter than {MESSAGE_BYTES} bytes.");
+        let message = format!("One or more parameters are invalid. Reason: {reason}");
+        return Err(ApiError::new(ErrorCode::InvalidParameterValue, message));
+    }
+    let allowed = |character: char| matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+    match body.chars().find(|&character| !allowed(character)) {
+        None => Ok(()),
+        Some(character) => {
+            let message = format!("Invalid characters found: U+{:04X}", u32::from(character));
+            Err(ApiError::new(ErrorCode::InvalidMessageContents, message))
+        }
     }
 }
 

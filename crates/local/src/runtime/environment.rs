@@ -79,16 +79,20 @@ impl Environment {
     }
 
     /// Gives it one event and waits for what becomes of it. `handed_over` is set when the process has the event.
-    pub(super) async fn invoke(&mut self, event: &Bytes, handed_over: &AtomicBool) -> Result<Outcome, Ended> {
+    pub(super) async fn invoke(
+        &mut self,
+        request_id: &str,
+        event: &Bytes,
+        handed_over: &AtomicBool,
+    ) -> Result<Outcome, Ended> {
         if !self.initialised {
             self.initialise().await?;
             self.initialised = true;
         }
-        let request_id = uuid::Uuid::new_v4().to_string();
         let (taken, mut was_taken) = oneshot::channel();
         let (outcome, mut answer) = oneshot::channel();
         let job = Job {
-            request_id: request_id.clone(),
+            request_id: request_id.to_owned(),
             arn: self.config.arn(),
             event: event.clone(),
             timeout: self.config.timeout,
@@ -177,8 +181,8 @@ impl Environment {
     async fn fail(&self, error_type: &str, message: String) -> Ended {
         let time = jiff::Timestamp::now();
         let line = serde_json::json!({
-            "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform", "errorType": error_type,
-            "message": message,
+            "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform",
+            "function": self.config.name, "errorType": error_type, "message": message,
         });
         self.log.lines(format!("{line}\n").into_bytes()).await;
         Ended::With(Outcome::FunctionError(error_object(error_type, &message)))

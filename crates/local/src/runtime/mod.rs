@@ -114,8 +114,14 @@ impl Function {
         self.inner.cold_starts.load(Ordering::Relaxed)
     }
 
-    /// Invokes it synchronously, when an environment is free; invocations are served in the order in which they came.
+    /// Invokes it when an environment is free, and waits for the outcome; invocations are served in the order in which
+    /// they came. Dropped, it ends the environment that has the event.
     pub async fn invoke(&self, event: Bytes) -> Outcome {
+        self.invoke_as(&request_id(), event).await
+    }
+
+    /// The same under a request id that is known already: an asynchronous invocation keeps its id from try to try.
+    pub async fn invoke_as(&self, request_id: &str, event: Bytes) -> Outcome {
         if event.len() > PAYLOAD_BYTES {
             let (given, limit) = (event.len(), PAYLOAD_BYTES);
             return Outcome::NotInvoked(format!("the event has {given} bytes, Lambda takes at most {limit}"));
@@ -124,7 +130,7 @@ impl Function {
         let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
             biased;
-            outcome = self.serve(&event, &taken) => outcome,
+            outcome = self.serve(request_id, &event, &taken) => outcome,
             // The environment is dropped with its invocation, and the process ends with it.
             _ = stopping.wait_for(|stopping| *stopping) => {
                 let message = "the function was stopped";
@@ -137,7 +143,7 @@ impl Function {
         }
     }
 
-    async fn serve(&self, event: &Bytes, taken: &AtomicBool) -> Outcome {
+    async fn serve(&self, request_id: &str, event: &Bytes, taken: &AtomicBool) -> Outcome {
         let Ok(_turn) = self.inner.turn.acquire().await else {
             return Outcome::NotInvoked("the function was stopped".into());
         };
@@ -150,7 +156,7 @@ impl Function {
                     Err(error) => return Outcome::NotInvoked(error),
                 },
             };
-            match environment.invoke(event, taken).await {
+            match environment.invoke(request_id, event, taken).await {
                 Ok(outcome) => {
                     self.idle().push(environment);
                     return outcome;
@@ -183,6 +189,11 @@ impl Function {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {
         self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The id of an invocation.
+pub(crate) fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// The error object that Lambda answers with.

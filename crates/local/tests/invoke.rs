@@ -1,0 +1,188 @@
+//! Lambda's Invoke API over real sockets, in front of a function that misbehaves.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code, reason = "some of it is for other tests")]
+mod odd;
+
+mod http;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use local::invoke::{self, ASYNCHRONOUS_BYTES, Asynchronous, LONGEST_AGE, MOST_RETRIES, Target};
+use local::queue::Queue;
+use local::tally::Tally;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use http::{Answer, exchange};
+use odd::{Odd, odd};
+
+struct Lambda {
+    odd: Odd,
+    queue: Queue,
+    tally: Arc<Tally>,
+    notes: Arc<Mutex<Vec<String>>>,
+    port: u16,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<Vec<Bytes>>,
+}
+
+impl Lambda {
+    async fn start(wait: Duration, keeps_failures: bool) -> Self {
+        let odd = odd(1, &[]);
+        let queue = Queue::new("q", "000000000000", "us-east-1", "http://127.0.0.1:1");
+        let (retries, age) = (MOST_RETRIES, LONGEST_AGE);
+        let on_failure = keeps_failures.then(|| queue.clone());
+        let asynchronous = Asynchronous { retries, age, wait, on_failure };
+        let tally = Arc::new(Tally::default());
+        let target = Target { function: odd.function.clone(), asynchronous, tally: Some(Arc::clone(&tally)) };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let say = {
+            let notes = Arc::clone(&notes);
+            Arc::new(move |words: &str| notes.lock().unwrap().push(words.to_owned()))
+        };
+        let (stop, stopped) = watch::channel(false);
+        let grace = Duration::from_millis(50);
+        let server = tokio::spawn(invoke::run(listener, vec![target], say, stopped, grace));
+        Self { odd, queue, tally, notes, port, stop, server }
+    }
+
+    async fn invoke(&self, name: &str, kind: &str, event: &str) -> Answer {
+        let line = format!("POST /2015-03-31/functions/{name}/invocations");
+        exchange(self.port, &line, &format!("X-Amz-Invocation-Type: {kind}\r\n"), event).await
+    }
+
+    /// Waits until the function's log has this.
+    async fn log_has(&self, wanted: &str) {
+        until(wanted, || self.odd.log().contains(wanted)).await;
+    }
+
+    /// Stops it; gives the events that were not at their end.
+    async fn stop(self) -> Vec<Bytes> {
+        self.stop.send_replace(true);
+        let unfinished = self.server.await.unwrap();
+        self.odd.function.stop().await;
+        unfinished
+    }
+}
+
+/// Waits until it is so.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let poll = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), poll).await.unwrap_or_else(|_| panic!("no {what}"));
+}
+
+#[tokio::test]
+async fn a_synchronous_invocation_brings_the_answer() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    for name in [
+        "odd",
+        "odd:$LATEST",
+        "000000000000%3Afunction%3Aodd",
+        "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Aodd",
+    ] {
+        let answer = lambda.invoke(name, "RequestResponse", r#""answer""#).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.body);
+        assert!(answer.body.is_string() && !answer.head.contains("x-amz-function-error"));
+        assert!(answer.head.contains("x-amz-executed-version: $latest"), "{}", answer.head);
+    }
+    let failed = lambda.invoke("odd", "RequestResponse", r#""error""#).await;
+    assert_eq!((failed.status, &failed.body["errorType"]), (200, &json!("Mine")));
+    assert!(failed.head.contains("x-amz-function-error: unhandled"), "{}", failed.head);
+    let dry = lambda.invoke("odd", "DryRun", "{}").await;
+    assert_eq!((dry.status, dry.body), (204, Value::Null));
+    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+}
+
+#[tokio::test]
+async fn what_is_no_invocation_is_refused_by_name() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    let check = async |status: u16, error: &str, answer: Answer| {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let error = format!("x-amzn-errortype: {}", error.to_ascii_lowercase());
+        assert!(answer.head.contains(&error), "{}", answer.head);
+        assert!(answer.body["Message"].is_string());
+    };
+    check(404, "ResourceNotFoundException", lambda.invoke("even", "Event", "{}").await).await;
+    check(404, "ResourceNotFoundException", lambda.invoke("odd:7", "Event", "{}").await).await;
+    check(400, "InvalidRequestContentException", lambda.invoke("odd", "Event", "{").await).await;
+    check(400, "InvalidParameterValueException", lambda.invoke("odd", "Maybe", "{}").await).await;
+    let large = format!("\"{}\"", "x".repeat(ASYNCHRONOUS_BYTES));
+    check(413, "RequestTooLargeException", lambda.invoke("odd", "Event", &large).await).await;
+    let path = "POST /2015-03-31/functions/odd/invocations?Qualifier=7";
+    check(404, "ResourceNotFoundException", exchange(lambda.port, path, "", "{}").await).await;
+    let path = "POST /2015-03-31/functions/odd/invocations";
+    let tail = "X-Amz-Log-Type: Tail\r\n";
+    check(400, "InvalidParameterValueException", exchange(lambda.port, path, tail, "{}").await).await;
+    check(404, "UnknownOperationException", exchange(lambda.port, "GET /functions", "", "").await).await;
+    assert_eq!(lambda.odd.function.cold_starts(), 0, "the function has seen nothing of it");
+}
+
+#[tokio::test]
+async fn an_asynchronous_invocation_is_tried_again_until_it_is_answered() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    let accepted = lambda.invoke("odd", "Event", r#""error once""#).await;
+    assert_eq!((accepted.status, accepted.body), (202, Value::Null));
+    lambda.log_has("got \"error once\"\ngot \"error once\"\n").await;
+    // The environment serves one at a time: with this answer the event before is at its end.
+    lambda.invoke("odd", "RequestResponse", r#""answer""#).await;
+    assert_eq!(lambda.queue.bodies(), Vec::<String>::new());
+    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+}
+
+/// Of an event that kills every process it is given to.
+#[tokio::test]
+async fn an_asynchronous_event_that_fails_three_times_is_in_the_queue_whole_and_once() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    lambda.invoke("odd", "Event", r#""exit""#).await;
+    until("a message", || lambda.queue.counts().visible > 0).await;
+    let bodies = lambda.queue.bodies();
+    let record: Value = serde_json::from_str(&bodies[0]).unwrap();
+    assert_eq!((bodies.len(), &record["requestPayload"]), (1, &json!("exit")));
+    assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
+    assert_eq!(record["requestContext"]["approximateInvokeCount"], 3);
+    assert_eq!(record["responsePayload"]["errorType"], "Runtime.ExitError");
+    assert_eq!(lambda.odd.log().matches("got \"exit\"").count(), 3);
+    let tally = Arc::clone(&lambda.tally);
+    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+    let counts = [&tally.received, &tally.repeated, &tally.undelivered, &tally.queued, &tally.abandoned];
+    assert_eq!(counts.map(local::tally::Count::get), [1, 0, 1, 1, 0], "no try had its say: the queue has it");
+}
+
+#[tokio::test]
+async fn without_a_destination_an_event_that_was_given_up_is_told_of_and_counted() {
+    let lambda = Lambda::start(Duration::ZERO, false).await;
+    lambda.invoke("odd", "Event", r#""exit""#).await;
+    until("a note", || !lambda.notes.lock().unwrap().is_empty()).await;
+    let tally = Arc::clone(&lambda.tally);
+    assert!(lambda.notes.lock().unwrap()[0].contains("no on-failure destination"));
+    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+    assert_eq!((tally.received.get(), tally.abandoned.get()), (1, 1));
+}
+
+/// One waits for its second try, one is with the function, one for its turn.
+#[tokio::test]
+async fn what_was_not_at_its_end_comes_back_when_all_is_stopped() {
+    let lambda = Lambda::start(Duration::from_secs(60), true).await;
+    for (number, event) in [r#""error""#, r#""hang""#, r#""answer""#].into_iter().enumerate() {
+        lambda.invoke("odd", "Event", event).await;
+        if number < 2 {
+            lambda.log_has(&format!("got {event}\n")).await;
+        }
+    }
+    let tally = Arc::clone(&lambda.tally);
+    let mut unfinished = lambda.stop().await;
+    unfinished.sort();
+    assert_eq!(unfinished, [r#""answer""#, r#""error""#, r#""hang""#]);
+    assert_eq!((tally.received.get(), tally.abandoned.get(), tally.undelivered.get()), (3, 0, 0));
+}
