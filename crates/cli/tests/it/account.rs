@@ -123,6 +123,7 @@ impl Plan {
                 Caller::Asynchronous => hand_over(&up, numbers),
             });
         }
+        let took = started.elapsed();
         let awaited = positions(&fates, |fate| matches!(fate, Fate::Acknowledged { .. } | Fate::Kept));
         let (mut log, mut queued, mut idle) = (Log::default(), HashSet::new(), Duration::ZERO);
         let missing = |log: &Log, queued: &HashSet<u32>| {
@@ -136,7 +137,6 @@ impl Plan {
                 queued.extend(packets_in(&up.receive_all().0));
             }
         }
-        let took = started.elapsed();
         let unlogged = missing(&log, &queued);
         let stored = read_stream(&up);
         let (status, lines, said) = up.stop_plainly();

@@ -272,6 +272,19 @@ fn silence_ends_in_undelivered_that_may_be_stored() {
 }
 
 #[test]
+fn an_answer_to_a_request_that_was_given_up_changes_nothing() {
+    let (start, records) = (Instant::now(), [record("a", 100)]);
+    let until = start + Duration::from_secs(1);
+    let mut put = Put::new(&records, RELAXED, start, until, 7);
+    let Step::Send(request) = put.step(start) else { panic!("there is a record to send") };
+    assert!(matches!(put.step(until), Step::Done));
+    put.answered(&request, Ok(vec![stored(0)]), until);
+    let report = put.report();
+    assert_eq!((report.acknowledged.len(), report.undelivered.len()), (0, 1), "its caller was told already");
+    assert!(report.undelivered[0].may_be_stored);
+}
+
+#[test]
 fn what_was_stored_in_doubt_stays_marked_after_later_clear_refusals() {
     let run = run(&["a"], Duration::from_secs(7), |attempt, _| match attempt {
         0 => Reply::Silence,
