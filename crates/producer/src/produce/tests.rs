@@ -1,7 +1,9 @@
 //! Whole invocations against a scripted stream: given = accounted for, exactly once, in answer, stream and log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use function::settings::Reader;
 use packet::{KeyExpression, KeyFormatter};
 use proptest::prelude::*;
@@ -13,14 +15,18 @@ use super::*;
 /// A stream that keeps what it takes, and does with a record what `fate` says of its data.
 struct Scripted<F> {
     stored: RefCell<Vec<(String, String)>>,
+    calls: Cell<usize>,
     fate: F,
 }
 
 impl<F: Fn(&str) -> Option<Failure>> PutRecords for Scripted<F> {
     async fn put_records(&self, entries: &[&Record<'_>]) -> StreamAnswer {
+        self.calls.update(|calls| calls + 1);
         let data = |entry: &Record<'_>| str::from_utf8(entry.data).unwrap().to_owned();
         let fates: Vec<_> = entries.iter().map(|entry| (self.fate)(&data(entry))).collect();
-        let whole = |failure: &&Failure| matches!(failure.class, Class::Fatal | Class::Refused);
+        let whole = |failure: &&Failure| {
+            matches!(failure.class, Class::Fatal | Class::Refused | Class::Broken | Class::TimedOut)
+        };
         if let Some(failure) = fates.iter().flatten().find(whole) {
             return Err(failure.clone());
         }
@@ -86,7 +92,7 @@ fn run_with(settings: Settings, event: &str, fate: impl Fn(&str) -> Option<Failu
 }
 
 /// Invokes a producer, and holds that every packet is either in the stream or undelivered, and then in the queue or
-/// whole in the log.
+/// whole in the log; that it ends in time; and that nothing is sent any more when it has.
 #[track_caller]
 fn run_queued(
     settings: Settings,
@@ -96,13 +102,26 @@ fn run_queued(
 ) -> Run {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let producer = Producer::new(settings, Scripted { stored: RefCell::default(), fate }, Level::Info);
+    let stream = Scripted { stored: RefCell::default(), calls: Cell::new(0), fate };
+    let producer = Producer::new(settings, stream, Level::Info);
     let producer = producer.with_queue(queue);
     let now = "2026-11-20T10:00:00Z".parse().unwrap();
     let work_time = Duration::from_secs(3);
     let invocation = Invocation { function_name: "producer", request_id: "r-1", now, work_time };
     let mut out = Vec::new();
-    let answer = runtime.block_on(producer.handle(event, &invocation, &mut out));
+    let calls = || (producer.stream.calls.get(), producer.queue.as_ref().map(queue::Scripted::calls));
+    let (answer, ahead, took, sent, sent_later) = runtime.block_on(async {
+        let started = tokio::time::Instant::now();
+        // The producer begins by the real clock, which has not been standing since the runtime was made.
+        let ahead = Instant::now().saturating_duration_since(started.into_std());
+        let answer = producer.handle(event, &invocation, &mut out).await;
+        let (took, sent) = (started.elapsed(), calls());
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        (answer, ahead, took, sent, calls())
+    });
+    // Timers count whole milliseconds.
+    assert!(took <= queue_time(work_time) + ahead + Duration::from_millis(20), "it took {took:?}");
+    assert_eq!(sent, sent_later, "calls after the answer");
     let answer = answer.map(|answer| serde_json::to_value(answer).unwrap());
     let log: Vec<Value> = out
         .split(|&b| b == b'\n')
@@ -444,3 +463,5 @@ fn settings_choose_expression_and_formatter() {
 }
 
 mod queue;
+
+mod combinations;

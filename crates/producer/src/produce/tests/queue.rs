@@ -8,6 +8,7 @@ use crate::queue::{Answer as QueueAnswer, Refusal, Then};
 /// A queue that keeps what it takes, and does with a message what `fate` says of its packet.
 pub(super) struct Scripted {
     messages: RefCell<Vec<String>>,
+    calls: Cell<usize>,
     fate: fn(&str) -> Fate,
 }
 
@@ -22,6 +23,11 @@ pub(super) enum Fate {
 }
 
 impl Scripted {
+    /// How often it was asked.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.get()
+    }
+
     pub(super) fn into_messages(self) -> Vec<String> {
         self.messages.into_inner()
     }
@@ -29,6 +35,7 @@ impl Scripted {
 
 impl SendMessages for Scripted {
     async fn send_messages(&self, bodies: &[&str]) -> QueueAnswer {
+        self.calls.update(|calls| calls + 1);
         sleep(Duration::from_millis(10)).await;
         let refusal = |then| Refusal { code: "NotNow".into(), message: "because".into(), then };
         let packet = |body: &str| serde_json::from_str::<Value>(body).unwrap()["Packet"].to_string();
@@ -51,8 +58,8 @@ impl SendMessages for Scripted {
     }
 }
 
-fn queue(fate: fn(&str) -> Fate) -> Option<Scripted> {
-    Some(Scripted { messages: RefCell::default(), fate })
+pub(super) fn queue(fate: fn(&str) -> Fate) -> Option<Scripted> {
+    Some(Scripted { messages: RefCell::default(), calls: Cell::new(0), fate })
 }
 
 /// A run in which the stream throttles every packet.
