@@ -112,7 +112,11 @@ pub(crate) fn tally(
     let dropped = if DROPS_ARE_COUNTED { tally.dropped.get().to_string() } else { "unknown".to_owned() };
     let rows = [
         ("received", tally.received.get().to_string(), "packets, by UDP, HTTP and invocation"),
-        ("repeated", tally.repeated.get().to_string(), "given again, with an asynchronous event that failed"),
+        (
+            "repeated",
+            tally.repeated.get().to_string(),
+            "given again, by asynchronous retries, after a word on them",
+        ),
         ("acknowledged", tally.acknowledged.get().to_string(), "of them stored by the stream"),
         ("undelivered", tally.undelivered.get().to_string(), "in the queue, or in the producer's log"),
         ("queued", tally.queued.get().to_string(), "of them taken by the queue"),

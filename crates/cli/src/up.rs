@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use local::faults::Faults;
-use local::gateway::{self, Batching};
-use local::invoke::{self, Asynchronous, Target};
+use local::gateway::{self, Batching, Producer};
+use local::invoke::{self, Asynchronous, Invoked, Target};
 use local::mapping::{self, Event, Listener, Settings, Source};
 use local::queue::{Counts, Queue};
 use local::runtime::{Function, LogSink};
@@ -167,9 +167,10 @@ impl Run<'_> {
         let producer =
             self.function(Which::Producer, &self.producer, self.args.producer_concurrency.into(), &tally);
         let consumer = self.function(Which::Consumer, &self.consumer, shards, &tally);
+        let (carrier, under_way) = Producer::new(producer.clone(), Arc::clone(&tally));
         let targets = vec![
-            self.target(Which::Producer, &producer, &messages, Some(&tally)),
-            self.target(Which::Consumer, &consumer, &messages, None),
+            self.target(Which::Producer, Invoked::Producer(carrier.clone()), &messages),
+            self.target(Which::Consumer, Invoked::Other(consumer.clone()), &messages),
         ];
         let addresses = [self.sockets.udp_address, self.sockets.http_address, self.sockets.lambda_address];
         let api = match api {
@@ -187,18 +188,12 @@ impl Run<'_> {
         let udp = tokio::spawn(gateway::udp::run(
             self.sockets.udp,
             batching,
-            producer.clone(),
-            Arc::clone(&tally),
+            carrier.clone(),
             Arc::new(screen::note),
             input_stopped.clone(),
             GRACE,
         ));
-        let http = gateway::http::run(
-            self.sockets.http,
-            producer.clone(),
-            Arc::clone(&tally),
-            stopped(input_stopped.clone()),
-        );
+        let http = gateway::http::run(self.sockets.http, carrier, stopped(input_stopped.clone()));
         let http = tokio::spawn(http);
         let notes = Arc::new(screen::note);
         let invoke = invoke::run(self.sockets.lambda, targets, notes, input_stopped.clone(), GRACE);
@@ -224,6 +219,7 @@ impl Run<'_> {
             tally: Arc::clone(&tally),
             producer,
             consumer,
+            under_way,
         });
         let mut unfinished = tokio::select! {
             unfinished = finish => unfinished,
@@ -238,7 +234,7 @@ impl Run<'_> {
         if let Some(faults) = &self.faults {
             screen::show(&screen::faults(faults));
         }
-        if packets + records + left > 0 {
+        if !unfinished.is_empty() {
             let file = unfinished.write().context("what was unfinished could not be written to a file")?;
             screen::note(&format!("what was unfinished is in {}", file.display()));
         }
@@ -258,7 +254,7 @@ impl Run<'_> {
     }
 
     /// A function as the Invoke API reaches it.
-    fn target(&self, which: Which, function: &Function, queue: &Queue, tally: Option<&Arc<Tally>>) -> Target {
+    fn target(&self, which: Which, invoked: Invoked, queue: &Queue) -> Target {
         let settings = which.of(&self.template).asynchronous;
         let asynchronous = Asynchronous {
             retries: settings.retries,
@@ -266,7 +262,7 @@ impl Run<'_> {
             wait: self.args.retry_wait,
             on_failure: settings.on_failure.then(|| queue.clone()),
         };
-        Target { function: function.clone(), asynchronous, tally: tally.cloned() }
+        Target { invoked, asynchronous }
     }
 
     fn function(

@@ -1,7 +1,10 @@
 //! The counts of a run, kept by everyone who sees a packet pass, read by whoever shows them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -35,7 +38,12 @@ pub struct Tally {
     pub replies: Count,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub dropped: Count,
+    told: Told,
 }
+
+/// By request id: how many summaries of the producer were read, less the invocations that are known to have written one.
+#[derive(Debug, Default)]
+struct Told(Mutex<HashMap<String, i64>>);
 
 /// A count that many tasks add to.
 #[derive(Debug, Default)]
@@ -111,28 +119,32 @@ struct Answer<'a> {
 }
 
 /// How many packets an event brings to the producer: those of its `Messages`, those of its body if it is that of an HTTP
-/// request, or one.
-pub fn packets(event: &[u8]) -> u64 {
+/// request, or one. For packets of which no summary tells.
+pub(crate) fn packets(event: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(rename = "Messages", default, deserialize_with = "some")]
         messages: Option<Option<Vec<IgnoredAny>>>,
-        #[serde(rename = "Records")]
-        records: Option<IgnoredAny>, // an event of the consumer's
-        #[serde(borrow)]
+        #[serde(rename = "Data", default, deserialize_with = "some")]
+        data: Option<IgnoredAny>,
+        #[serde(rename = "requestContext")]
+        request: Option<IgnoredAny>,
+        #[serde(borrow, default)]
         body: Option<Cow<'a, str>>,
         #[serde(rename = "isBase64Encoded", default)]
-        base64: bool,
+        base64: serde_json::Value,
     }
-    match serde_json::from_slice(event) {
-        Ok(Event { messages: Some(messages), .. }) => messages.map_or(0, |messages| messages.len() as u64),
-        Ok(Event { records: Some(_), .. }) => 0,
-        Ok(Event { body: Some(body), base64: false, .. }) => packets_of_body(body.as_bytes()),
-        Ok(Event { body: Some(body), base64: true, .. }) => {
+    let Some(event) = object::<Event<'_>>(event) else { return 0 };
+    match event {
+        Event { messages: Some(Some(messages)), .. } => messages.len() as u64,
+        Event { request: Some(_), body, base64, .. } => {
+            let body = body.unwrap_or_default();
+            if base64 != true {
+                return packets_of_body(body.as_bytes());
+            }
             BASE64_STANDARD.decode(body.as_bytes()).map_or(0, |body| packets_of_body(&body))
         }
-        Ok(_) if event.trim_ascii() == b"{}" => 0,
-        Ok(_) | Err(_) => 1,
+        Event { data, .. } => u64::from(data.is_some()),
     }
 }
 
@@ -141,10 +153,18 @@ pub(crate) fn packets_of_body(body: &[u8]) -> u64 {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Batch {
-        messages: Option<Vec<IgnoredAny>>,
+        #[serde(default, deserialize_with = "some")]
+        messages: Option<Option<Vec<IgnoredAny>>>,
     }
-    let batch = serde_json::from_slice::<Batch>(body).ok().and_then(|batch| batch.messages);
-    batch.map_or(1, |messages| messages.len() as u64)
+    let batch = object::<Batch>(body).and_then(|batch| batch.messages);
+    batch.map_or(1, |messages| messages.map_or(0, |messages| messages.len() as u64))
+}
+
+/// Reads a JSON object. A derived struct would also be read from a list of its members, and bytes may hold what no text
+/// does.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    let json = str::from_utf8(json).ok().filter(|json| json.trim_ascii_start().starts_with('{'))?;
+    serde_json::from_str(json).ok()
 }
 
 /// A member that is there, be it null.
@@ -159,6 +179,8 @@ where
 /// The numbers of the functions' summary lines that concern a tally; a line has those of its own function.
 #[derive(Debug, Deserialize)]
 struct Summary {
+    #[serde(rename = "requestId", default)]
+    request_id: String,
     #[serde(rename = "Acknowledged", default)]
     acknowledged: u64,
     #[serde(rename = "Undelivered", default)]
@@ -180,7 +202,24 @@ impl Tally {
             self.acknowledged.add(summary.acknowledged);
             self.undelivered.add(summary.undelivered);
             self.queued.add(summary.queued);
+            self.told.add(summary.request_id, 1);
         }
+    }
+
+    /// An invocation of the producer has answered, and so has written its summary, whether or not that was read yet.
+    pub(crate) fn answered(&self, request_id: &str) {
+        self.told.add(request_id.to_owned(), -1);
+    }
+
+    /// Whether an invocation that did not answer had written its summary. All that it wrote must have been read.
+    pub(crate) fn was_told(&self, request_id: &str) -> bool {
+        self.told.take(request_id)
+    }
+
+    /// An invocation that nobody tries again was given packets, and has said this of them.
+    pub(crate) fn took(&self, packets: u64, said: Said) {
+        self.received.add(if said == Said::NoneTaken { 0 } else { packets });
+        self.abandoned.add(if said == Said::Nothing { packets } else { 0 });
     }
 
     /// Reads what concerns it from whole lines of the consumer's log.
@@ -188,6 +227,27 @@ impl Tally {
         for summary in summaries(lines) {
             self.logged.add(summary.packets + summary.not_packets + summary.undecodable);
         }
+    }
+}
+
+impl Told {
+    fn add(&self, request_id: String, more: i64) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.entry(request_id) {
+            Entry::Vacant(none) => _ = none.insert(more),
+            // The map stays as small as what is under way.
+            Entry::Occupied(count) if count.get() + more == 0 => _ = count.remove(),
+            Entry::Occupied(mut count) => *count.get_mut() += more,
+        }
+    }
+
+    fn take(&self, request_id: &str) -> bool {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(request_id).copied();
+        let was = told.is_some_and(|count| count > 0);
+        if was {
+            self.add(request_id.to_owned(), -1);
+        }
+        was
     }
 }
 
@@ -216,14 +276,32 @@ mod tests {
         check_packets(r#"{"Messages":[]}"#, 0);
         check_packets(r#"{"Messages":[{},7,null]}"#, 3);
         check_packets(r#"{"Records":[{}]}"#, 0);
-        check_packets(r#"{"Data":"AQ=="}"#, 1);
+        check_packets(r#"{"Data":"AQ==","Messages":null}"#, 1);
+        check_packets(r#"{"Data":"AQ==","Records":1,"body":"{\"Messages\":[{},{}]}"}"#, 1);
+        check_packets(r#"{"Data":null}"#, 1);
         check_packets(r#"{"requestContext":{},"body":"hello"}"#, 1);
+        check_packets(r#"{"requestContext":{}}"#, 1);
         check_packets(r#"{"requestContext":{},"body":"{}"}"#, 1);
-        check_packets(r#"{"requestContext":{},"body":"{\"Messages\":[{},{}]}"}"#, 2);
+        check_packets(r#"{"requestContext":{},"body":"[[1,2,3]]"}"#, 1);
+        check_packets(r#"{"requestContext":{},"body":"{\"Messages\":[{},{}]}","isBase64Encoded":null}"#, 2);
         check_packets(
             r#"{"requestContext":{},"body":"eyJNZXNzYWdlcyI6W3t9LHt9XX0=","isBase64Encoded":true}"#,
             2,
         );
+        assert_eq!(packets_of_body(b"{\"Messages\":[\"\xFF\",\"\xFE\"]}"), 1, "no text, so no batch");
+    }
+
+    #[test]
+    fn a_summary_counts_once_whenever_it_is_read() {
+        let tally = Tally::default();
+        let line =
+            br#"{"message":"summary","requestId":"r","_aws":{"CloudWatchMetrics":[]},"Acknowledged":2}"#;
+        tally.answered("r");
+        tally.read_producer_log(line);
+        assert!(!tally.was_told("r"), "its invocation has answered");
+        tally.read_producer_log(line);
+        assert!(tally.was_told("r") && !tally.was_told("r"));
+        assert!(tally.told.0.lock().unwrap().is_empty(), "nothing is kept of what is over");
     }
 
     #[track_caller]

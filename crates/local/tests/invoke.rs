@@ -9,8 +9,8 @@ mod http;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use local::invoke::{self, ASYNCHRONOUS_BYTES, Asynchronous, LONGEST_AGE, MOST_RETRIES, Target};
+use local::gateway::{Left, Producer};
+use local::invoke::{self, ASYNCHRONOUS_BYTES, Asynchronous, Invoked, LONGEST_AGE, MOST_RETRIES, Target};
 use local::queue::Queue;
 use local::tally::Tally;
 use serde_json::{Value, json};
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 use http::{Answer, exchange};
 use odd::{Odd, odd};
 
+/// A packet that ends every process it is given to.
+const EXIT: &str = r#"{"Data":"exit"}"#;
+
 struct Lambda {
     odd: Odd,
     queue: Queue,
@@ -28,7 +31,7 @@ struct Lambda {
     notes: Arc<Mutex<Vec<String>>>,
     port: u16,
     stop: watch::Sender<bool>,
-    server: JoinHandle<Vec<Bytes>>,
+    server: JoinHandle<Vec<Left>>,
 }
 
 impl Lambda {
@@ -39,7 +42,8 @@ impl Lambda {
         let on_failure = keeps_failures.then(|| queue.clone());
         let asynchronous = Asynchronous { retries, age, wait, on_failure };
         let tally = Arc::new(Tally::default());
-        let target = Target { function: odd.function.clone(), asynchronous, tally: Some(Arc::clone(&tally)) };
+        let (producer, _) = Producer::new(odd.function.clone(), Arc::clone(&tally));
+        let target = Target { invoked: Invoked::Producer(producer), asynchronous };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let notes = Arc::new(Mutex::new(Vec::new()));
@@ -54,6 +58,10 @@ impl Lambda {
     }
 
     async fn invoke(&self, name: &str, kind: &str, event: &str) -> Answer {
+        self.invoke_bytes(name, kind, event.as_bytes()).await
+    }
+
+    async fn invoke_bytes(&self, name: &str, kind: &str, event: &[u8]) -> Answer {
         let line = format!("POST /2015-03-31/functions/{name}/invocations");
         exchange(self.port, &line, &format!("X-Amz-Invocation-Type: {kind}\r\n"), event).await
     }
@@ -64,7 +72,7 @@ impl Lambda {
     }
 
     /// Stops it; gives the events that were not at their end.
-    async fn stop(self) -> Vec<Bytes> {
+    async fn stop(self) -> Vec<Left> {
         self.stop.send_replace(true);
         let unfinished = self.server.await.unwrap();
         self.odd.function.stop().await;
@@ -101,7 +109,7 @@ async fn a_synchronous_invocation_brings_the_answer() {
     assert!(failed.head.contains("x-amz-function-error: unhandled"), "{}", failed.head);
     let dry = lambda.invoke("odd", "DryRun", "{}").await;
     assert_eq!((dry.status, dry.body), (204, Value::Null));
-    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+    assert_eq!(lambda.stop().await, []);
 }
 
 #[tokio::test]
@@ -117,14 +125,16 @@ async fn what_is_no_invocation_is_refused_by_name() {
     check(404, "ResourceNotFoundException", lambda.invoke("odd:7", "Event", "{}").await).await;
     check(400, "InvalidRequestContentException", lambda.invoke("odd", "Event", "{").await).await;
     check(400, "InvalidParameterValueException", lambda.invoke("odd", "Maybe", "{}").await).await;
+    let bytes = b"{\"Data\":\"\xFF\"}";
+    check(400, "InvalidRequestContentException", lambda.invoke_bytes("odd", "Event", bytes).await).await;
     let large = format!("\"{}\"", "x".repeat(ASYNCHRONOUS_BYTES));
     check(413, "RequestTooLargeException", lambda.invoke("odd", "Event", &large).await).await;
     let path = "POST /2015-03-31/functions/odd/invocations?Qualifier=7";
-    check(404, "ResourceNotFoundException", exchange(lambda.port, path, "", "{}").await).await;
+    check(404, "ResourceNotFoundException", exchange(lambda.port, path, "", b"{}").await).await;
     let path = "POST /2015-03-31/functions/odd/invocations";
     let tail = "X-Amz-Log-Type: Tail\r\n";
-    check(400, "InvalidParameterValueException", exchange(lambda.port, path, tail, "{}").await).await;
-    check(404, "UnknownOperationException", exchange(lambda.port, "GET /functions", "", "").await).await;
+    check(400, "InvalidParameterValueException", exchange(lambda.port, path, tail, b"{}").await).await;
+    check(404, "UnknownOperationException", exchange(lambda.port, "GET /functions", "", b"").await).await;
     assert_eq!(lambda.odd.function.cold_starts(), 0, "the function has seen nothing of it");
 }
 
@@ -137,52 +147,65 @@ async fn an_asynchronous_invocation_is_tried_again_until_it_is_answered() {
     // The environment serves one at a time: with this answer the event before is at its end.
     lambda.invoke("odd", "RequestResponse", r#""answer""#).await;
     assert_eq!(lambda.queue.bodies(), Vec::<String>::new());
-    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+    assert_eq!(lambda.stop().await, []);
 }
 
 /// Of an event that kills every process it is given to.
 #[tokio::test]
 async fn an_asynchronous_event_that_fails_three_times_is_in_the_queue_whole_and_once() {
     let lambda = Lambda::start(Duration::ZERO, true).await;
-    lambda.invoke("odd", "Event", r#""exit""#).await;
+    lambda.invoke("odd", "Event", EXIT).await;
     until("a message", || lambda.queue.counts().visible > 0).await;
     let bodies = lambda.queue.bodies();
     let record: Value = serde_json::from_str(&bodies[0]).unwrap();
-    assert_eq!((bodies.len(), &record["requestPayload"]), (1, &json!("exit")));
+    assert_eq!((bodies.len(), &record["requestPayload"]), (1, &json!({ "Data": "exit" })));
     assert_eq!(record["requestContext"]["condition"], "RetriesExhausted");
     assert_eq!(record["requestContext"]["approximateInvokeCount"], 3);
     assert_eq!(record["responsePayload"]["errorType"], "Runtime.ExitError");
-    assert_eq!(lambda.odd.log().matches("got \"exit\"").count(), 3);
+    assert_eq!(lambda.odd.log().matches(&format!("got {EXIT}")).count(), 3);
     let tally = Arc::clone(&lambda.tally);
-    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
+    assert_eq!(lambda.stop().await, []);
     let counts = [&tally.received, &tally.repeated, &tally.undelivered, &tally.queued, &tally.abandoned];
     assert_eq!(counts.map(local::tally::Count::get), [1, 0, 1, 1, 0], "no try had its say: the queue has it");
 }
 
 #[tokio::test]
-async fn without_a_destination_an_event_that_was_given_up_is_told_of_and_counted() {
+async fn without_a_destination_an_event_that_was_given_up_is_kept_for_the_end() {
     let lambda = Lambda::start(Duration::ZERO, false).await;
-    lambda.invoke("odd", "Event", r#""exit""#).await;
+    lambda.invoke("odd", "Event", EXIT).await;
     until("a note", || !lambda.notes.lock().unwrap().is_empty()).await;
     let tally = Arc::clone(&lambda.tally);
     assert!(lambda.notes.lock().unwrap()[0].contains("no on-failure destination"));
-    assert_eq!(lambda.stop().await, Vec::<Bytes>::new());
-    assert_eq!((tally.received.get(), tally.abandoned.get()), (1, 1));
+    assert_eq!(lambda.stop().await, [Left { event: EXIT.into(), packets: 1 }]);
+    assert_eq!((tally.received.get(), tally.abandoned.get()), (1, 0));
+}
+
+/// A message has room for about as much as an event, but not for the words around it too.
+#[tokio::test]
+async fn an_event_that_is_too_large_for_the_queue_is_kept_for_the_end() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    let large = format!(r#"{{"Data":"exit","Pad":"{}"}}"#, "x".repeat(ASYNCHRONOUS_BYTES - 25));
+    lambda.invoke("odd", "Event", &large).await;
+    until("a note", || !lambda.notes.lock().unwrap().is_empty()).await;
+    assert!(lambda.queue.bodies().is_empty());
+    assert_eq!(lambda.stop().await, [Left { event: large, packets: 1 }]);
 }
 
 /// One waits for its second try, one is with the function, one for its turn.
 #[tokio::test]
 async fn what_was_not_at_its_end_comes_back_when_all_is_stopped() {
     let lambda = Lambda::start(Duration::from_secs(60), true).await;
-    for (number, event) in [r#""error""#, r#""hang""#, r#""answer""#].into_iter().enumerate() {
+    let events = [r#"{"Data":"error"}"#, r#"{"Data":"hang"}"#, r#"{"Data":"answer"}"#];
+    for (number, event) in events.into_iter().enumerate() {
         lambda.invoke("odd", "Event", event).await;
         if number < 2 {
             lambda.log_has(&format!("got {event}\n")).await;
         }
     }
     let tally = Arc::clone(&lambda.tally);
-    let mut unfinished = lambda.stop().await;
-    unfinished.sort();
-    assert_eq!(unfinished, [r#""answer""#, r#""error""#, r#""hang""#]);
-    assert_eq!((tally.received.get(), tally.abandoned.get(), tally.undelivered.get()), (3, 0, 0));
+    let left = lambda.stop().await;
+    for event in events {
+        assert!(left.contains(&Left { event: event.into(), packets: 1 }), "{left:?}");
+    }
+    assert_eq!((left.len(), tally.received.get(), tally.abandoned.get()), (3, 3, 0));
 }

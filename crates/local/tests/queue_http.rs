@@ -35,7 +35,7 @@ impl Server {
     }
 
     async fn send(&self, request_line: &str, headers: &str, body: &str) -> Answer {
-        exchange(self.port, request_line, headers, body).await
+        exchange(self.port, request_line, headers, body.as_bytes()).await
     }
 
     async fn call(&self, operation: &str, mut body: Value) -> Answer {

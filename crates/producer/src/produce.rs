@@ -111,7 +111,7 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
         for (&position, record) in positions.iter().zip(&records) {
             partition_keys[position] = Some(record.partition_key.as_str());
         }
-        let until = started + queue_time(invocation.work_time);
+        let until = started + queue_time(invocation.work_time, log_bytes(&entries, &fates));
         let queued = self.queue(&entries, &partition_keys, &mut fates, until, &mut lines).await;
         let undelivered = fates.iter().filter_map(Fate::undelivered).count();
         for ((entry, fate), partition_key) in entries.iter().zip(&fates).zip(partition_keys) {
@@ -312,6 +312,13 @@ fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate
         });
     }
     fates
+}
+
+/// About how long the log becomes if no queue takes what is undelivered.
+fn log_bytes(entries: &[Entry<'_>], fates: &[Fate]) -> usize {
+    const AROUND: usize = 300; // a packet's line has this much besides the packet, its quotes escaped
+    let undelivered = entries.iter().zip(fates).filter(|(_, fate)| fate.undelivered().is_some());
+    undelivered.map(|(entry, _)| AROUND + entry.raw.len() * 5 / 4).sum()
 }
 
 fn log_undelivered(lines: &mut Lines, entry: &Entry<'_>, partition_key: Option<&str>, why: &Undelivered) {

@@ -109,15 +109,15 @@ pub(crate) async fn deliver(queue: &impl SendMessages, bodies: &[String], until:
             biased;
             Some((batch, answer)) = in_flight.next() => {
                 stopped |= matches!(&answer, Err(refusal) if refusal.then == Then::Stop);
+                let given = batch.len();
                 let again = delivery.answered(batch, answer);
-                if again.is_empty() {
-                    failures = 0;
-                } else {
-                    failures += 1;
+                // A queue that takes a part of a batch is at work: what it did not take goes again behind the others.
+                failures = if again.len() < given { 0 } else { failures + 1 };
+                if failures > 0 {
                     let most = PAUSE_BASE.saturating_mul(1 << failures.min(10)).min(PAUSE_MOST);
                     resume = Instant::now() + most.mul_f64(fastrand::f64());
-                    waiting.extend(again);
                 }
+                waiting.extend(again);
             }
             () = sleep_until(resume), if may_send => {}
             else => return delivery,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use local::gateway::{Left, UnderWay};
 use local::mapping::Rest;
 use local::runtime::Function;
 use local::stream::Stream;
-use local::tally::{self, Count, Tally};
+use local::tally::{Count, Tally};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -24,9 +24,9 @@ const UNFINISHED_FOLDER: &str = ".rivulet";
 
 /// What has to come to its end.
 pub(super) struct Ending {
-    pub(super) udp: JoinHandle<Vec<Bytes>>,
+    pub(super) udp: JoinHandle<Vec<Left>>,
     pub(super) http: JoinHandle<()>,
-    pub(super) invoke: JoinHandle<Vec<Bytes>>,
+    pub(super) invoke: JoinHandle<Vec<Left>>,
     pub(super) mapping: JoinHandle<Vec<Rest>>,
     pub(super) api: JoinHandle<()>,
     pub(super) queue: JoinHandle<()>,
@@ -36,14 +36,15 @@ pub(super) struct Ending {
     pub(super) tally: Arc<Tally>,
     pub(super) producer: Function,
     pub(super) consumer: Function,
+    pub(super) under_way: UnderWay,
 }
 
 /// Lets what is in flight come to its end within the grace, then ends the rest.
 pub(super) async fn finish(ending: Ending) -> Unfinished {
     let deadline = Instant::now() + GRACE;
     // Each of the three keeps to the grace by itself.
-    let mut batches = ending.udp.await.unwrap_or_default();
-    batches.extend(ending.invoke.await.unwrap_or_default());
+    let mut events = ending.udp.await.unwrap_or_default();
+    events.extend(ending.invoke.await.unwrap_or_default());
     let _ = ending.http.await;
     let all_handled = async {
         // Of another Kinesis nothing is known but what was put there.
@@ -59,6 +60,7 @@ pub(super) async fn finish(ending: Ending) -> Unfinished {
     let rests = ending.mapping.await.unwrap_or_default();
     ending.producer.stop().await;
     ending.consumer.stop().await;
+    ending.under_way.ended().await;
     let _ = ending.api.await;
     let _ = ending.queue.await;
     let mut records = Vec::new();
@@ -73,13 +75,13 @@ pub(super) async fn finish(ending: Ending) -> Unfinished {
             records.extend(read.records);
         }
     }
-    Unfinished { batches, records, messages: Vec::new() }
+    Unfinished { events, records, messages: Vec::new() }
 }
 
 /// What was still on its way at the end.
 pub(super) struct Unfinished {
-    /// Events that no producer was given: batches of the gateway, and asynchronous ones.
-    pub(super) batches: Vec<Bytes>,
+    /// Events that are at no end: batches of the gateway, and asynchronous ones.
+    pub(super) events: Vec<Left>,
     /// Records that the consumer had not handled.
     pub(super) records: Vec<local::stream::Record>,
     /// Messages of the queue that nobody has deleted.
@@ -87,20 +89,24 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.records.is_empty() && self.messages.is_empty()
+    }
+
     pub(super) fn packets(&self) -> u64 {
-        self.batches.iter().map(|event| tally::packets(event)).sum()
+        self.events.iter().map(|left| left.packets).sum()
     }
 
     /// Writes a line for each event, each record and each message; the events can be invoked again as they are.
     pub(super) fn write(&self) -> Result<PathBuf> {
         std::fs::create_dir_all(UNFINISHED_FOLDER).context(UNFINISHED_FOLDER)?;
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
-        let path = PathBuf::from(UNFINISHED_FOLDER).join(format!("unfinished-{now}.jsonl"));
-        let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+        // Two runs may end at once, in one folder.
+        let (now, process) = (jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S"), std::process::id());
+        let path = PathBuf::from(UNFINISHED_FOLDER).join(format!("unfinished-{now}-{process}.jsonl"));
+        let file = std::fs::File::create_new(&path).with_context(|| path.display().to_string())?;
         let mut file = std::io::BufWriter::new(file);
-        for event in &self.batches {
-            file.write_all(event)?;
-            file.write_all(b"\n")?;
+        for left in &self.events {
+            writeln!(file, "{}", on_one_line(&left.event))?;
         }
         for record in &self.records {
             let line = serde_json::json!({
@@ -111,10 +117,14 @@ impl Unfinished {
             writeln!(file, "{line}")?;
         }
         for message in &self.messages {
-            // A packet's JSON may have line breaks between its tokens, and nowhere else.
-            writeln!(file, "{}", message.replace(['\n', '\r'], " "))?;
+            writeln!(file, "{}", on_one_line(message))?;
         }
         file.flush()?;
         Ok(path)
     }
+}
+
+/// JSON may have line breaks between its tokens, and nowhere else.
+fn on_one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::rivulet::{Up, post};
+use crate::rivulet::{Up, changed_template, post};
 
 /// Keys over which the packets of a run go.
 pub(crate) const KEYS: u32 = 256;
@@ -73,6 +73,8 @@ struct Log {
     /// Packets in the order of their lines.
     logged: Vec<u32>,
     distinct: HashSet<u32>,
+    /// Packets that came back whole because no queue took them.
+    undelivered: HashSet<u32>,
     requests: u64,
     possible_duplicates: u64,
     consumer_invocations: u64,
@@ -97,6 +99,8 @@ pub(crate) struct Account {
     /// Packets of asynchronous events, and those of them that are in the queue.
     kept: u32,
     queued: usize,
+    /// Those that are neither in the queue nor whole in the log.
+    nowhere: usize,
     silent: u32,
     lost: u32,
     inversions: u32,
@@ -107,12 +111,19 @@ pub(crate) struct Account {
     fired: Vec<Fired>,
     ended_well: bool,
     tally_agrees: bool,
+    /// What the tally has received and not accounted for.
+    balance: i64,
 }
 
 impl Plan {
     /// Makes the run.
     pub(crate) fn run(&self) -> Account {
-        let arguments: Vec<_> = self.arguments.split_whitespace().collect();
+        let mut arguments: Vec<_> = self.arguments.split_whitespace().collect();
+        // Each batch takes all the time that its producer has.
+        let template = self.is_dead().then(|| changed_template("Timeout: 20", "Timeout: 3"));
+        if let Some(template) = &template {
+            arguments.extend(["--template", template.path().to_str().unwrap()]);
+        }
         let up = Up::start(&arguments);
         let started = Instant::now();
         let mut fates = Vec::with_capacity(self.packets as usize);
@@ -137,6 +148,9 @@ impl Plan {
                 queued.extend(packets_in(&up.receive_all().0));
             }
         }
+        if self.is_dead() {
+            queued.extend(packets_in(&up.receive_all().0));
+        }
         let unlogged = missing(&log, &queued);
         let stored = read_stream(&up);
         let (status, lines, said) = up.stop_plainly();
@@ -158,7 +172,7 @@ impl Plan {
         // What a killed invocation had sent belongs to nobody's order.
         let awaited = |number: &u32| !abandoned.contains(number);
         let count = |wanted: fn(&Fate) -> bool| number(fates.iter().filter(|fate| wanted(fate)).count());
-        let fired = self.fired(&said, &log);
+        let fired = self.fired(&said, &log, queued.len());
         let kills =
             fired.iter().find(|fired| fired.name == "--kill-functions").map_or(0, |fired| fired.times);
         let acknowledged = count(|fate| matches!(fate, Fate::Acknowledged { .. }));
@@ -169,6 +183,7 @@ impl Plan {
             undelivered: count(|fate| *fate == Fate::Undelivered),
             abandoned: number(abandoned.len()),
             kept: count(|fate| *fate == Fate::Kept),
+            nowhere: fates.len() - queued.union(&log.undelivered).count(),
             queued: queued.len(),
             silent: count(|fate| *fate == Fate::Silent),
             lost: number((0..).zip(&fates).filter(|packet| is_lost(*packet)).count()),
@@ -179,6 +194,7 @@ impl Plan {
             fired,
             ended_well: status.success(),
             // A killed producer may have counted packets of which its caller never heard.
+            balance: balance(&said),
             tally_agrees: tally(&said, "received") == Some(self.packets.into())
                 && (kills > 0 || tally(&said, "acknowledged") == Some(acknowledged.into())),
             log,
@@ -192,11 +208,16 @@ impl Plan {
         Some(words.next().and_then(|value| value.parse().ok()).unwrap_or(1.0))
     }
 
+    /// Whether the stream takes nothing.
+    fn is_dead(&self) -> bool {
+        self.value("--fail-requests") == Some(1.0)
+    }
+
     fn is_strict(&self) -> bool {
         self.arguments.contains("Ordering=strict")
     }
 
-    fn fired(&self, said: &str, log: &Log) -> Vec<Fired> {
+    fn fired(&self, said: &str, log: &Log, queued: usize) -> Vec<Fired> {
         let packets = f64::from(self.packets);
         let batches = packets / f64::from(self.batch);
         // What a killed producer sent is not in its log.
@@ -206,6 +227,8 @@ impl Plan {
             ("--throttle", packets / 100.0),
             ("--fail-entries", packets),
             ("--fail-requests", requests),
+            // How many messages there is time for depends on the machine's speed.
+            ("--fail-queue", float(queued as u64)),
             ("--reset-before", requests),
             ("--reset-after", requests),
             ("--kill-functions", batches + float(log.consumer_invocations)),
@@ -214,6 +237,8 @@ impl Plan {
             let expected = chances * self.value(name)?;
             Some(Fired { name, times: tally(said, &name[2..]).unwrap_or_default(), expected })
         });
+        let known = |word: &str| !word.starts_with("--fail") || chances.iter().any(|(name, _)| *name == word);
+        assert!(self.arguments.split_whitespace().all(known), "a fault of which nothing is expected");
         let latency = self.value("--latency").map(|_| Fired {
             name: "--latency",
             times: tally(said, "latency").unwrap_or_default(),
@@ -241,8 +266,8 @@ impl Account {
                 self.lost == 0,
             ),
             (
-                format!("undelivered {}: time and capacity were enough", self.undelivered),
-                self.undelivered == 0,
+                format!("balance {}: received and not accounted for in the tally", self.balance),
+                self.balance == 0,
             ),
             (
                 format!("duplicates {}: only behind broken answers", self.duplicates),
@@ -265,6 +290,18 @@ impl Account {
             let killed = self.killed_producers();
             let words = format!("abandoned {}: by {killed} of {kills} killed", self.abandoned);
             lines.push((words, killed <= kills && (self.abandoned == 0 || killed > 0)));
+        }
+        if self.plan.is_dead() {
+            let logged = self.log.undelivered.len();
+            let words = format!(
+                "undelivered {}: {} in the queue, {logged} whole in the log, {} in neither",
+                self.undelivered, self.queued, self.nowhere
+            );
+            let holds = self.nowhere == 0 && self.queued > 0 && self.undelivered == self.plan.packets;
+            lines.push((words, holds && (self.queued + logged) as u64 == u64::from(self.plan.packets)));
+        } else {
+            let words = format!("undelivered {}: time and capacity were enough", self.undelivered);
+            lines.push((words, self.undelivered == 0));
         }
         if self.kept == 0 && self.plan.is_strict() {
             lines.push((format!("inversions {} in the stream", self.inversions), self.inversions == 0));
@@ -407,6 +444,10 @@ impl Log {
                     self.logged.extend(number);
                     self.distinct.extend(number);
                 }
+                Some("undelivered") => {
+                    let packet: Value = serde_json::from_str(line["text"].as_str().unwrap()).unwrap();
+                    self.undelivered.extend(packet["Data"].as_str().and_then(number_in));
+                }
                 Some("summary") if line["Requests"].is_u64() => {
                     self.requests += line["Requests"].as_u64().unwrap_or_default();
                     self.possible_duplicates += line["PossibleDuplicates"].as_u64().unwrap_or_default();
@@ -461,6 +502,16 @@ fn positions(fates: &[Fate], wanted: impl Fn(&Fate) -> bool) -> HashSet<u32> {
 fn tally(said: &str, name: &str) -> Option<u64> {
     let mut rows = said.lines().rev().map(str::split_whitespace);
     rows.find_map(|mut row| (row.next()? == name).then(|| row.next()?.parse().ok())?)
+}
+
+/// What was given to producers, less what is told of it.
+fn balance(said: &str) -> i64 {
+    let count = |name| i64::try_from(tally(said, name).unwrap()).unwrap();
+    count("received") + count("repeated")
+        - count("acknowledged")
+        - count("undelivered")
+        - count("abandoned")
+        - count("unfinished")
 }
 
 fn number(count: usize) -> u32 {

@@ -54,6 +54,11 @@ fn killed_consumers_lose_nothing_and_killed_producers_only_what_their_callers_kn
 }
 
 #[test]
+fn what_a_dead_stream_and_an_unwell_queue_do_not_take_is_in_the_log() {
+    check("--fail-requests 1 --fail-queue 0.3", 1_000);
+}
+
+#[test]
 fn killed_producers_lose_nothing_of_asynchronous_invocations() {
     let faults = "--kill-functions 0.3 --retry-wait 0.01 --seed 3";
     let account = check_by(Caller::Asynchronous, faults, 20);

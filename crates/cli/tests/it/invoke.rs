@@ -2,20 +2,25 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::rivulet::{command, project};
+use crate::rivulet::{Up, command, project};
+
+fn samples(function: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(project().join("events").join(function)).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
 
 #[test]
 fn every_sample_event_is_invoked_and_answered() {
-    let mut samples = 0;
+    let mut invoked = 0;
     for function in ["producer", "consumer"] {
-        for file in std::fs::read_dir(project().join("events").join(function)).unwrap() {
-            let path = file.unwrap().path();
+        for path in samples(function) {
             let output = command(&["invoke", path.to_str().unwrap()]).output().unwrap();
             let (name, log) = (path.display(), String::from_utf8_lossy(&output.stderr));
             let answer: Value =
@@ -23,10 +28,10 @@ fn every_sample_event_is_invoked_and_answered() {
             let refused = path.file_name().unwrap().to_str().unwrap().starts_with("refused-");
             assert_eq!(output.status.success(), !refused, "{name}: {log}");
             assert_eq!(answer.get("errorType").is_some(), refused, "{name}: {answer}");
-            samples += 1;
+            invoked += 1;
         }
     }
-    assert!(samples > 30, "only {samples} samples");
+    assert!(invoked > 30, "only {invoked} samples");
 }
 
 /// Nearly all that Lambda carries, from standard input: every packet is acknowledged.
@@ -80,4 +85,27 @@ fn invoke_producer(event: &str) -> Output {
     // Dropped at once: the end of the input is the end of the event.
     process.stdin.take().unwrap().write_all(event.as_bytes()).unwrap();
     process.wait_with_output().unwrap()
+}
+
+/// `rivulet up` is given each of them twice: for the answer, and asynchronously.
+#[test]
+fn every_sample_event_is_counted_as_the_producer_counts_it() {
+    let up = Up::start(&["--retry-wait", "0.01"]);
+    let mut failing = 0;
+    for path in samples("producer") {
+        let event = std::fs::read_to_string(&path).unwrap();
+        let (status, answer) = up.invoke("producer", "RequestResponse", event.as_bytes());
+        assert_eq!(status, 200, "{}: {answer}", path.display());
+        failing += usize::from(answer.get("errorType").is_some());
+        assert_eq!(up.invoke("producer", "Event", event.as_bytes()).0, 202, "{}", path.display());
+    }
+    up.wait_for_words("was given up; the queue has it", failing);
+    let ended = up.stop();
+    let summaries = ended.lines("summary");
+    let of_the_producer = summaries.iter().filter(|line| line["Acknowledged"].is_u64());
+    let packets: u64 = of_the_producer.map(|line| line["Packets"].as_u64().unwrap()).sum();
+    assert!(packets > 0 && failing > 0);
+    assert_eq!(ended.count("received"), packets, "{}", ended.said);
+    assert_eq!(ended.count("acknowledged") + ended.count("undelivered"), packets, "{}", ended.said);
+    assert_eq!(ended.count("in the queue"), failing as u64 + ended.count("queued"), "{}", ended.said);
 }

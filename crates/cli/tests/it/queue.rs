@@ -12,7 +12,7 @@ use local::stream::{Config, Kinesis};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::rivulet::{Ended, Up, post, project, rivulet};
+use crate::rivulet::{Ended, Up, changed_template, post, project, rivulet};
 
 #[track_caller]
 fn depth(up: &Up) -> [String; 2] {
@@ -32,12 +32,7 @@ fn delete(up: &Up, handles: &[String]) {
 
 /// The template, but that the stream takes records of 2,000 bytes and no larger ones.
 fn small_records() -> tempfile::NamedTempFile {
-    let template = std::fs::read_to_string(project().join("template.yaml")).unwrap();
-    let small = template.replace(r#"MAX_RECORD_BYTES: "1048576""#, r#"MAX_RECORD_BYTES: "2000""#);
-    assert_ne!(small, template);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), small).unwrap();
-    file
+    changed_template(r#"MAX_RECORD_BYTES: "1048576""#, r#"MAX_RECORD_BYTES: "2000""#)
 }
 
 fn packet(number: usize, data: usize) -> Value {
@@ -122,12 +117,8 @@ fn what_a_queue_that_fails_on_request_does_not_take_is_in_the_log() {
 
 #[test]
 fn without_the_setting_undelivered_packets_are_in_the_log() {
-    let template = std::fs::read_to_string(project().join("template.yaml")).unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let without =
-        template.replace("UNDELIVERED_QUEUE_URL: !Ref UndeliveredQueue", "UNDELIVERED_QUEUE_URL: \"\"");
-    assert_ne!(without, template);
-    std::fs::write(file.path(), without).unwrap();
+    let from = "UNDELIVERED_QUEUE_URL: !Ref UndeliveredQueue";
+    let file = changed_template(from, "UNDELIVERED_QUEUE_URL: \"\"");
     let up = Up::start(&["--template", file.path().to_str().unwrap()]);
     let (status, _) = post(up.http, &[], br#"{"Messages":[null,{"Data":"AQIDBA=="}]}"#);
     assert_eq!(status, 207);

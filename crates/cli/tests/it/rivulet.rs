@@ -31,6 +31,16 @@ pub(crate) fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// The project's template with something else in a place.
+#[track_caller]
+pub(crate) fn changed_template(from: &str, to: &str) -> tempfile::NamedTempFile {
+    let template = std::fs::read_to_string(project().join("template.yaml")).unwrap();
+    assert!(template.contains(from), "the template has no {from}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), template.replace(from, to)).unwrap();
+    file
+}
+
 /// A command line of ours, in the project's folder.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     for function in ["producer", "consumer"] {
@@ -165,7 +175,13 @@ impl Up {
 
     /// Waits until the command itself has said this.
     pub(crate) fn wait_for_word(&self, word: &str) {
-        self.err.wait(word, |lines| lines.iter().any(|line| line.contains(word)).then_some(()));
+        self.wait_for_words(word, 1);
+    }
+
+    /// Waits until the command itself has said this so many times.
+    pub(crate) fn wait_for_words(&self, word: &str, times: usize) {
+        let said = |lines: &[String]| lines.iter().filter(|line| line.contains(word)).count() >= times;
+        self.err.wait(word, |lines| said(lines).then_some(()));
     }
 
     /// Calls an operation of its queue.

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::runtime::PAYLOAD_BYTES;
@@ -64,8 +63,8 @@ impl Batch {
     }
 
     /// The event for the producer.
-    pub(super) fn event(&self) -> Bytes {
-        [self.text.as_str(), CLOSING].concat().into()
+    pub(super) fn event(&self) -> String {
+        [self.text.as_str(), CLOSING].concat()
     }
 }
 
@@ -80,7 +79,7 @@ mod tests {
         batch.push(0xA1, "203.0.113.5:51234".parse().unwrap(), 5514, at, b"hello");
         batch.push(0xA2, "[2001:db8::1]:5".parse().unwrap(), 5514, at, b"");
         batch.push(0xA3, "[::ffff:203.0.113.5]:5".parse().unwrap(), 5514, at, b"");
-        let event: serde_json::Value = serde_json::from_slice(&batch.event()).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&batch.event()).unwrap();
         let local = serde_json::json!({"Domain": "localhost", "Port": 5514, "Protocol": "udp"});
         let want = serde_json::json!({
             "Tag": "00000000000000a1", "Remote": {"IpAddress": "203.0.113.5", "Port": 51234}, "Local": local,

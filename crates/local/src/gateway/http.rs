@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,29 +14,25 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::Producer;
 use crate::http::{self, BodyError, Request, Response};
-use crate::runtime::{Function, Outcome, PAYLOAD_BYTES};
-use crate::tally::{Said, Tally, packets_of_body};
+use crate::runtime::{Outcome, PAYLOAD_BYTES};
+use crate::tally::packets_of_body;
 
 /// Serves requests until `stop`; those under way are answered first.
-pub async fn run(
-    listener: TcpListener,
-    producer: Function,
-    tally: Arc<Tally>,
-    stop: impl Future<Output = ()>,
-) {
+pub async fn run(listener: TcpListener, producer: Producer, stop: impl Future<Output = ()>) {
     let handler = move |request, peer| {
-        let (producer, tally) = (producer.clone(), Arc::clone(&tally));
+        let producer = producer.clone();
         async move {
             // A client that goes away ends its connection, not the function: what was begun is carried out and counted.
-            let response = tokio::spawn(async move { respond(request, peer, &producer, &tally).await });
+            let response = tokio::spawn(async move { respond(request, peer, &producer).await });
             response.await.unwrap_or_else(|_| message(500, "Internal Server Error"))
         }
     };
     http::serve(listener, handler, stop).await;
 }
 
-async fn respond(request: Request, peer: SocketAddr, producer: &Function, tally: &Tally) -> Response {
+async fn respond(request: Request, peer: SocketAddr, producer: &Producer) -> Response {
     let (head, body) = request.into_parts();
     let body = match http::body(body, PAYLOAD_BYTES).await {
         Ok(body) => body,
@@ -48,17 +43,9 @@ async fn respond(request: Request, peer: SocketAddr, producer: &Function, tally:
     if event.len() > PAYLOAD_BYTES {
         return message(413, "the request makes an event that is larger than Lambda takes (6 MB)");
     }
-    // Counted before anybody can lose them. A request that is turned away leaves its packets with the caller.
     let packets = packets_of_body(&body);
-    let outcome = producer.invoke(event.into()).await;
-    match Said::by(&outcome) {
-        Said::What => tally.received.add(packets),
-        Said::NoneTaken => {}
-        Said::Nothing => {
-            tally.received.add(packets);
-            tally.abandoned.add(packets);
-        }
-    }
+    let (outcome, said) = producer.invoke(event.into()).await;
+    producer.tally().took(packets, said);
     match outcome {
         Outcome::Answer(answer) => response(&answer),
         Outcome::FunctionError(_) => message(502, "Internal Server Error"),

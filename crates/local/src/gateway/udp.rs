@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::net::UdpSocket;
@@ -16,9 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Batching;
 use super::batch::Batch;
-use crate::runtime::{Function, Outcome};
+use super::{Batching, Left, Producer};
+use crate::runtime::Outcome;
 use crate::tally::{Said, Tally};
 
 /// Bytes asked for the socket's receive buffer: at 20,000 packets of 64 B a second, each charged 768 B by the kernel,
@@ -46,16 +45,16 @@ pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
 pub async fn run(
     socket: UdpSocket,
     batching: Batching,
-    producer: Function,
-    tally: Arc<Tally>,
+    producer: Producer,
     notes: Notes,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
-) -> Vec<Bytes> {
+) -> Vec<Left> {
+    let tally = Arc::clone(producer.tally());
     let queue = Arc::new(Queue::new());
     let socket = Arc::new(socket);
     let mut deliverers = JoinSet::new();
-    for _ in 0..producer.config().concurrency.max(1) {
+    for _ in 0..producer.function().config().concurrency.max(1) {
         let deliverer = Deliverer {
             queue: Arc::clone(&queue),
             producer: producer.clone(),
@@ -74,7 +73,7 @@ pub async fn run(
     kernel::count_drops(&socket, &tally);
     let mut finished = pin!(async { while deliverers.join_next().await.is_some() {} });
     if tokio::time::timeout(grace, &mut finished).await.is_err() {
-        producer.stop().await;
+        producer.function().stop().await;
         queue.abandon();
         finished.await;
     }
@@ -161,8 +160,9 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    fn drain(&self) -> Vec<Bytes> {
-        self.state().waiting.drain(..).map(|batch| batch.event()).collect()
+    fn drain(&self) -> Vec<Left> {
+        let left = |batch: Batch| Left { event: batch.event(), packets: batch.len() as u64 };
+        self.state().waiting.drain(..).map(left).collect()
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -249,7 +249,7 @@ impl<'a> Receiver<'a> {
 /// Gives batches to the producer, one at a time.
 struct Deliverer {
     queue: Arc<Queue>,
-    producer: Function,
+    producer: Producer,
     socket: Arc<UdpSocket>,
     tally: Arc<Tally>,
     notes: Notes,
@@ -273,13 +273,12 @@ struct Reply {
 impl Deliverer {
     async fn run(self) {
         while let Some(batch) = self.queue.take().await {
-            let outcome = self.producer.invoke(batch.event()).await;
-            match outcome {
-                Outcome::Answer(answer) => self.reply(&batch, &answer).await,
-                Outcome::FunctionError(_) if Said::by(&outcome) == Said::What => {}
-                Outcome::FunctionError(_) => self.tally.abandoned.add(batch.len() as u64),
+            match self.producer.invoke(batch.event().into()).await {
+                (Outcome::Answer(answer), _) => self.reply(&batch, &answer).await,
+                (Outcome::FunctionError(_), Said::What) => {}
+                (Outcome::FunctionError(_), _) => self.tally.abandoned.add(batch.len() as u64),
                 // The packets are still here: they wait, and all behind them.
-                Outcome::NotInvoked(why) => {
+                (Outcome::NotInvoked(why), _) => {
                     self.queue.put_back(batch);
                     if !self.queue.state().abandoned {
                         (self.notes)(&format!("the producer cannot be invoked: {why}"));

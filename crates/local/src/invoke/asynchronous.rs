@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Target;
 use crate::queue::Queue;
-use crate::runtime::{Function, Outcome};
+use crate::runtime::Outcome;
+use crate::tally::Said;
 
 /// Most times that an event is given to a function again, and how often it is where nothing is said (API:
 /// `FunctionEventInvokeConfig`, `MaximumRetryAttempts`).
@@ -43,7 +44,8 @@ pub struct Asynchronous {
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
     pub(super) request_id: String,
-    pub(super) event: Bytes,
+    /// JSON.
+    pub(super) event: String,
 }
 
 /// How an event is at its end.
@@ -105,28 +107,25 @@ impl Tries {
     }
 }
 
-/// Gives an event to the function until it is at its end. `tried` is told of each outcome, and whether another try
-/// follows. Dropping this leaves the event where it was before the try under way.
-pub(super) async fn carry(
-    accepted: &Accepted,
-    function: &Function,
-    settings: &Asynchronous,
-    mut tried: impl FnMut(&Outcome, bool),
-) -> End {
+/// Gives an event to the function until it is at its end. `tried` is told what each try said of the event's packets, and
+/// whether another follows. Dropping this leaves the event where it was before the try under way.
+pub(super) async fn carry(accepted: &Accepted, target: &Target, mut tried: impl FnMut(Said, bool)) -> End {
     let (began, mut tries) = (tokio::time::Instant::now(), Tries::default());
     loop {
-        let outcome = function.invoke_as(&accepted.request_id, accepted.event.clone()).await;
-        let next = tries.next(settings, &outcome, began.elapsed());
-        tried(&outcome, matches!(next, Next::Again(_)));
+        let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.clone().into()).await;
+        let next = tries.next(&target.asynchronous, &outcome, began.elapsed());
+        tried(said, matches!(next, Next::Again(_)));
         match next {
             Next::Done => return End::Answered,
             Next::Again(wait) => tokio::time::sleep(wait).await,
             Next::GiveUp(condition) => {
-                let Some(queue) = &settings.on_failure else {
+                let Some(queue) = &target.asynchronous.on_failure else {
                     return End::Gone("the function has no on-failure destination".into());
                 };
-                let record = record(accepted, &function.config().arn(), condition, &tries, &outcome);
-                return match queue.send(record) {
+                let arn = target.function().config().arn();
+                let record = record(accepted, &arn, condition, &tries, &outcome);
+                let sent = record.map_err(|error| error.to_string());
+                return match sent.and_then(|record| queue.send(record).map_err(|error| error.to_string())) {
                     Ok(_) => End::Kept,
                     Err(error) => End::Gone(format!("the queue does not take it: {error}")),
                 };
@@ -173,7 +172,7 @@ fn record(
     condition: Condition,
     tries: &Tries,
     outcome: &Outcome,
-) -> String {
+) -> serde_json::Result<String> {
     let response = match outcome {
         Outcome::FunctionError(error) => serde_json::from_slice::<&RawValue>(error).ok(),
         Outcome::Answer(_) | Outcome::NotInvoked(_) => None,
@@ -187,8 +186,7 @@ fn record(
             condition,
             approximate_invoke_count: tries.failed,
         },
-        // It was found to be JSON when it was accepted.
-        request_payload: serde_json::from_slice(&accepted.event).unwrap_or(RawValue::NULL),
+        request_payload: serde_json::from_str(&accepted.event)?,
         response_context: response.map(|_| ResponseContext {
             status_code: 200,
             executed_version: "$LATEST",
@@ -196,7 +194,7 @@ fn record(
         }),
         response_payload: response,
     };
-    escaped(serde_json::to_string(&record).unwrap_or_default())
+    Ok(escaped(serde_json::to_string(&record)?))
 }
 
 /// JSON without the characters that a message must not have: they can only be in its texts, where an escape means the
@@ -280,7 +278,7 @@ mod tests {
         let accepted = Accepted { request_id: "r".into(), event: event.into() };
         let tries = Tries { failed: 3, not_invoked: 0 };
         let error = Outcome::FunctionError(r#"{"errorType":"Mine"}"#.into());
-        let record = record(&accepted, "arn:f", Condition::RetriesExhausted, &tries, &error);
+        let record = record(&accepted, "arn:f", Condition::RetriesExhausted, &tries, &error).unwrap();
         assert!(record.contains(r#""requestPayload":{"Messages": [1e300, "\uFFFF"]}"#), "{record}");
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert_eq!(

@@ -21,9 +21,10 @@ use tokio::task::JoinSet;
 
 pub use asynchronous::{Asynchronous, LONGEST_AGE, MOST_RETRIES, WAIT};
 
+use crate::gateway::{Left, Producer};
 use crate::http::{self, BodyError, Request, Response};
 use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, request_id};
-use crate::tally::{Said, Tally, packets};
+use crate::tally::{Count, Said, Tally, packets};
 use asynchronous::{Accepted, End, carry};
 
 /// Most bytes of an asynchronous invocation's event (Lambda quotas: 1 MB).
@@ -36,27 +37,64 @@ const KEPT_BYTES: usize = 256 << 20;
 #[derive(Clone)]
 pub struct Target {
     /// The function.
-    pub function: Function,
+    pub invoked: Invoked,
     /// What holds for its asynchronous invocations.
     pub asynchronous: Asynchronous,
-    /// Where to count the packets that events bring to it, if it is a producer.
-    pub tally: Option<Arc<Tally>>,
+}
+
+/// What a function is given.
+#[derive(Clone)]
+pub enum Invoked {
+    /// Packets, each of which is counted.
+    Producer(Producer),
+    /// Anything else.
+    Other(Function),
+}
+
+impl Target {
+    fn function(&self) -> &Function {
+        match &self.invoked {
+            Invoked::Producer(producer) => producer.function(),
+            Invoked::Other(function) => function,
+        }
+    }
+
+    fn tally(&self) -> Option<&Tally> {
+        match &self.invoked {
+            Invoked::Producer(producer) => Some(producer.tally()),
+            Invoked::Other(_) => None,
+        }
+    }
+
+    async fn invoke(&self, request_id: &str, event: Bytes) -> (Outcome, Said) {
+        match &self.invoked {
+            Invoked::Producer(producer) => producer.invoke_as(request_id, event).await,
+            Invoked::Other(function) => (function.invoke_as(request_id, event).await, Said::NoneTaken),
+        }
+    }
 }
 
 /// Says what a person should know.
 pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Serves invocations until `stop`. Those that wait for an answer get it; of the asynchronous ones, those under way have
-/// the grace. Gives back the asynchronous events that were not at their end.
+/// the grace. Gives back the asynchronous events that nobody else has.
 pub async fn run(
     listener: TcpListener,
     targets: Vec<Target>,
     notes: Notes,
     stop: watch::Receiver<bool>,
     grace: Duration,
-) -> Vec<Bytes> {
-    let desk =
-        Arc::new(Desk { targets, notes, kept: AtomicUsize::new(0), tasks: Mutex::default(), stop, grace });
+) -> Vec<Left> {
+    let desk = Arc::new(Desk {
+        targets,
+        notes,
+        kept: AtomicUsize::new(0),
+        tasks: Mutex::default(),
+        left: Mutex::default(),
+        stop,
+        grace,
+    });
     let handler = {
         let desk = Arc::clone(&desk);
         move |request, _| {
@@ -74,11 +112,11 @@ pub async fn run(
     let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
     http::serve(listener, handler, stopped).await;
     let mut tasks = std::mem::take(&mut *desk.tasks());
-    let mut unfinished = Vec::new();
+    let mut left = desk.left.lock().unwrap_or_else(PoisonError::into_inner).split_off(0);
     while let Some(event) = tasks.join_next().await {
-        unfinished.extend(event.ok().flatten());
+        left.extend(event.ok().flatten());
     }
-    unfinished
+    left
 }
 
 struct Desk {
@@ -86,8 +124,10 @@ struct Desk {
     notes: Notes,
     /// Bytes of the asynchronous events that are kept.
     kept: AtomicUsize,
-    /// The asynchronous events; each ends with itself if it was not at its end.
-    tasks: Mutex<JoinSet<Option<Bytes>>>,
+    /// The asynchronous events; each ends with what is left of it.
+    tasks: Mutex<JoinSet<Option<Left>>>,
+    /// What is left of those that are over.
+    left: Mutex<Vec<Left>>,
     stop: watch::Receiver<bool>,
     grace: Duration,
 }
@@ -151,13 +191,16 @@ async fn invocation(request: Request, desk: &Arc<Desk>) -> Result<Response, Refu
             return Err(refusal(400, "InvalidRequestContentException", "the body broke off"));
         }
     };
-    if let Err(error) = serde_json::from_slice::<IgnoredAny>(&event) {
-        let message = format!("Could not parse request body into json: {error}");
-        return Err(refusal(400, "InvalidRequestContentException", &message));
-    }
+    let not_json = |why: &dyn std::fmt::Display| {
+        let message = format!("Could not parse request body into json: {why}");
+        refusal(400, "InvalidRequestContentException", &message)
+    };
+    // Bytes between quotes are not looked at by a parser that does not keep them, so they are made a text first.
+    let event = String::from_utf8(event.into()).map_err(|error| not_json(&error))?;
+    serde_json::from_str::<IgnoredAny>(&event).map_err(|error| not_json(&error))?;
     let accepted = Accepted { request_id: request_id(), event };
     match kind {
-        Kind::Synchronous => Ok(synchronous(&accepted, target).await),
+        Kind::Synchronous => Ok(synchronous(accepted, target).await),
         Kind::Asynchronous => desk.keep(accepted, target.clone()),
     }
 }
@@ -167,13 +210,11 @@ enum Kind {
     Asynchronous,
 }
 
-async fn synchronous(accepted: &Accepted, target: &Target) -> Response {
-    let outcome = target.function.invoke_as(&accepted.request_id, accepted.event.clone()).await;
-    if let Some(tally) = &target.tally {
-        let said = Said::by(&outcome);
-        let packets = packets(&accepted.event);
-        tally.received.add(if said == Said::NoneTaken { 0 } else { packets });
-        tally.abandoned.add(if said == Said::Nothing { packets } else { 0 });
+async fn synchronous(accepted: Accepted, target: &Target) -> Response {
+    let packets = target.tally().map_or(0, |_| packets(accepted.event.as_bytes()));
+    let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.into()).await;
+    if let Some(tally) = target.tally() {
+        tally.took(packets, said);
     }
     match outcome {
         Outcome::Answer(body) => {
@@ -197,13 +238,13 @@ impl Desk {
         let name = given.replace("%3A", ":").replace("%3a", ":").replace("%24", "$");
         let unqualified = name.strip_suffix(":$LATEST").unwrap_or(&name);
         let by_name = |target: &&Target| {
-            let config = target.function.config();
+            let config = target.function().config();
             let [full, part] = [config.arn(), format!("{}:function:{}", config.account, config.name)];
             [config.name.as_str(), &full, &part].contains(&unqualified)
         };
         self.targets.iter().find(by_name).ok_or_else(|| {
             let names: Vec<_> =
-                self.targets.iter().map(|target| target.function.config().name.as_str()).collect();
+                self.targets.iter().map(|target| target.function().config().name.as_str()).collect();
             not_found(&name, &format!("expected one of {}", names.join(", ")))
         })
     }
@@ -221,34 +262,38 @@ impl Desk {
         let response = answer(202, &accepted.request_id, Bytes::new());
         let desk = Arc::clone(self);
         let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {} // forget those at their end
+        while let Some(ended) = tasks.try_join_next() {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.extend(ended.ok().flatten());
+        }
         tasks.spawn(async move {
-            let event = desk.carried(&accepted, &target).await;
-            desk.kept.fetch_sub(bytes, Ordering::Relaxed);
-            event
+            let left = desk.carried(&accepted, &target).await;
+            desk.kept.fetch_sub(if left.is_none() { bytes } else { 0 }, Ordering::Relaxed);
+            left
         });
         Ok(response)
     }
 
-    /// Brings an event to its end; gives it back if that did not come in time.
-    async fn carried(&self, accepted: &Accepted, target: &Target) -> Option<Bytes> {
-        let packets = target.tally.as_ref().map_or(0, |_| packets(&accepted.event));
-        let tally = |count: fn(&Tally) -> &crate::tally::Count| {
-            if let Some(tally) = &target.tally {
+    /// Brings an event to its end; gives it back if that did not come in time, or if nobody takes what was given up.
+    async fn carried(&self, accepted: &Accepted, target: &Target) -> Option<Left> {
+        let packets = target.tally().map_or(0, |_| packets(accepted.event.as_bytes()));
+        let count = |count: fn(&Tally) -> &Count| {
+            if let Some(tally) = target.tally() {
                 count(tally).add(packets);
             }
         };
-        let mut last = Said::NoneTaken;
-        let mut first = true;
-        // The packets are counted as received when the first try tells that they are packets, and at the latest in the
-        // end; they are given again only where the try before had had its say.
-        let tried = |outcome: &Outcome, again: bool| {
-            last = Said::by(outcome);
-            if last != Said::NoneTaken && std::mem::take(&mut first) {
-                tally(|tally| &tally.received);
+        // What the last try had to say that took the packets. They are counted as received with the first such try, and
+        // as given again after one that had its say.
+        let mut last = None;
+        let tried = |said, again| {
+            if said != Said::NoneTaken {
+                if last.is_none() {
+                    count(|tally| &tally.received);
+                }
+                last = Some(said);
             }
-            if last == Said::What && again {
-                tally(|tally| &tally.repeated);
+            if again && said == Said::What {
+                count(|tally| &tally.repeated);
             }
         };
         let mut stop = self.stop.clone();
@@ -257,37 +302,38 @@ impl Desk {
             tokio::time::sleep(self.grace).await;
         };
         let end = tokio::select! {
-            end = carry(accepted, &target.function, &target.asynchronous, tried) => Some(end),
+            end = carry(accepted, target, tried) => Some(end),
             () = too_late => None,
         };
-        let name = &target.function.config().name;
+        let say = |words: &str| {
+            let name = &target.function().config().name;
+            (self.notes)(&format!("an asynchronous event for the {name} {words}"));
+        };
         match end {
-            Some(End::Answered) => None,
+            Some(End::Answered) => return None,
             Some(End::Kept) => {
-                if last == Said::Nothing {
-                    tally(|tally| &tally.undelivered);
-                    tally(|tally| &tally.queued);
+                if last == Some(Said::Nothing) {
+                    count(|tally| &tally.undelivered);
+                    count(|tally| &tally.queued);
                 }
-                (self.notes)(&format!("an asynchronous event for the {name} was given up; the queue has it"));
-                None
+                say("was given up; the queue has it");
+                return None;
             }
             Some(End::Gone(why)) => {
-                (self.notes)(&format!("an asynchronous event for the {name} was given up: {why}"));
-                if last == Said::Nothing {
-                    tally(|tally| &tally.abandoned);
-                }
-                None
+                say(&format!("was given up, and {why}: it is kept for the end"));
+                // If the last try had its say, each packet is accounted for.
+                let packets = if last == Some(Said::What) { 0 } else { packets };
+                return Some(Left { event: accepted.event.clone(), packets });
             }
-            None => {
-                if first {
-                    tally(|tally| &tally.received);
-                }
-                Some(accepted.event.clone())
-            }
+            None => {}
         }
+        if last.is_none() {
+            count(|tally| &tally.received);
+        }
+        Some(Left { event: accepted.event.clone(), packets })
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<Option<Bytes>>> {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<Option<Left>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -169,6 +169,11 @@ impl Function {
         Outcome::NotInvoked(format!("{STARTS} environments ended before they took the event"))
     }
 
+    /// Waits, not for ever, until all that was written by invocations at their end has been passed on.
+    pub(crate) async fn flush_log(&self) {
+        self.inner.log.flush(FLUSH).await;
+    }
+
     /// Takes no more invocations, ends those under way and all processes, and waits until what they wrote has been
     /// passed on.
     pub async fn stop(&self) {

@@ -12,14 +12,14 @@ pub(crate) struct Answer {
 }
 
 /// Sends a request such as `POST /`, with headers that each end with a line break, to a port of this machine.
-pub(crate) async fn exchange(port: u16, request_line: &str, headers: &str, body: &str) -> Answer {
+pub(crate) async fn exchange(port: u16, request_line: &str, headers: &str, body: &[u8]) -> Answer {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let length = body.len();
     let head = format!(
         "{request_line} HTTP/1.1\r\nHost: q\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     // A server that has answered already may have closed.
-    let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+    let _ = socket.write_all(&[head.as_bytes(), body].concat()).await;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -32,6 +32,7 @@ while true; do
     printf 'GET %s/next HTTP/1.1\r\nHost: x\r\n\r\n' "$api" >&3
     answer
     echo "got $body"
+    body=${body#'{"Data":'} body=${body%\}} # a packet does what its data says
     case "$body" in
         '"answer"') post "$api/$id/response" "\"$$\"" ;;
         '"deadline"') post "$api/$id/response" "$deadline" ;;
@@ -39,7 +40,7 @@ while true; do
         '"error"') post "$api/$id/error" '{"errorType":"Mine","errorMessage":"it broke"}' ;;
         '"error once"') if [ "$tried" ]; then post "$api/$id/response" "\"at last\""; else
                 tried=1; post "$api/$id/error" '{"errorType":"Mine","errorMessage":"not yet"}'; fi ;;
-        '"exit"') echo "going"; exit 7 ;;
+        '"exit"'*) echo "going"; exit 7 ;;
         '"hang"') sleep 60 ;;
         '"answer and sleep"') post "$api/$id/response" '"good night"'; sleep 60 ;;
         '"answer and exit"') post "$api/$id/response" '"bye"'; exit 0 ;;

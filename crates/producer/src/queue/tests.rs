@@ -164,6 +164,16 @@ fn entries_that_failed_are_sent_again_unless_the_fault_is_theirs() {
 }
 
 #[test]
+fn a_queue_that_fails_one_entry_of_every_batch_is_not_slowed_down() {
+    let (delivery, _) = deliver_to(&Scripted::new(&[], Turn::Take(vec![(0, Then::Again)])), 1_000);
+    assert_eq!(
+        delivery.taken.iter().filter(|taken| !**taken).count(),
+        1,
+        "the one that was always the first"
+    );
+}
+
+#[test]
 fn a_batch_that_failed_whole_is_sent_again_unless_nothing_can_come_of_it() {
     check(&[Turn::Refuse(Then::Again), Turn::Refuse(Then::Again)], all(), 10, 10, 3);
     check(&[Turn::Refuse(Then::GiveUp)], all(), 20, 10, 2);
