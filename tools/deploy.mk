@@ -1,55 +1,95 @@
-# Building, checking and deploying template.yaml. The tools live in .tools/venv and nowhere else;
+# Building, checking and deploying template.yaml. The tools live in .tools and nowhere else;
 # `make tools` is all it takes to have them, and removing .tools all it takes to be rid of them.
 
 VENV  := .tools/venv
 TOOLS := $(VENV)/.installed
+MINISTACK := .tools/ministack/.installed
+CHECKOV := .tools/checkov/.installed
 # sam finds cargo-lambda, and cargo-lambda its linker, by PATH.
 WITH_TOOLS := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SAM_CLI_TELEMETRY=0
+# Asked first, because sam and cargo-lambda are late or unclear about it: whose account, which region?
+ACCOUNT := $(VENV)/bin/python tools/account.py
+# make deploy STACK=another: its name, and the first part of its functions' names.
+STACK ?= $(shell sed -n 's/^stack_name = "\(.*\)"/\1/p' samconfig.toml)
 
-.PHONY: tools build deploy lint-template invoke-producer invoke-consumer
+# sam, and aws of version 1, look for the region in AWS_DEFAULT_REGION alone; everything else in AWS_REGION first.
+ifdef AWS_REGION
+export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
 
-tools: $(TOOLS) ## sam, cargo-lambda, cfn-lint and aws, in their pinned versions
+.PHONY: tools build account deploy invoke-remote logs destroy deploy-check lint-template
+
+tools: $(TOOLS) $(MINISTACK) $(CHECKOV) ## sam, cargo-lambda, cfn-lint, aws, ministack and checkov, in their pinned versions
 
 $(TOOLS): tools/requirements.txt
+$(MINISTACK): tools/requirements-ministack.txt
+$(CHECKOV): tools/requirements-checkov.txt
+
+$(TOOLS) $(MINISTACK) $(CHECKOV):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "make tools needs python3, version 3.11 or newer, on the PATH; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
 	@python3 -c 'import venv, ensurepip' 2>/dev/null \
 		|| { echo "make tools needs Python's venv module; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
-	python3 -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 build: $(TOOLS) ## both functions as they are deployed, into .aws-sam/build, and the sizes of their zips
 	@command -v cargo >/dev/null || { echo "make build needs cargo on the PATH; https://rustup.rs installs it" >&2; exit 1; }
 	@cargo metadata --locked --format-version 1 >/dev/null # sam has no way to ask for --locked
 	$(WITH_TOOLS) sam build
-	@for function in Producer Consumer; do \
-		zip=$(CURDIR)/.aws-sam/$$function.zip; rm -f "$$zip"; \
-		(cd .aws-sam/build/$$function && "$(CURDIR)/$(VENV)/bin/python" -m zipfile -c "$$zip" bootstrap) || exit 1; \
-		echo "$$function.zip: $$(($$(wc -c < "$$zip") / 1024)) KiB"; \
-	done
+	@$(VENV)/bin/python tools/zip_functions.py .aws-sam/build .aws-sam
 
-deploy: build ## build, then create or update the stack; its parameters are in samconfig.toml
-	$(WITH_TOOLS) sam deploy $(ARGS)
+account: $(TOOLS) ## whose account and which region the targets below will reach
+	@$(ACCOUNT)
 
-# Some rules look only at what SAM makes of the template, so that is checked too.
-lint-template: $(TOOLS) ## template.yaml, as written and as translated; needs neither network nor account
-	$(WITH_TOOLS) sam validate --lint --template template.yaml
-	@mkdir -p .aws-sam
-	$(VENV)/bin/python -c "$$TRANSLATE" template.yaml > .aws-sam/translated.yaml
-	$(VENV)/bin/cfn-lint --template .aws-sam/translated.yaml
+deploy: account build ## creates the stack, or brings it up to date; its parameters are in samconfig.toml
+	$(WITH_TOOLS) sam deploy --stack-name $(STACK) $(ARGS)
 
-define TRANSLATE
-import sys
-from samcli.lib.translate.sam_template_validator import SamTemplateValidator
-from samcli.yamlhelper import yaml_parse
-template = yaml_parse(open(sys.argv[1]).read())
-print(SamTemplateValidator(template, None, region="us-east-1").get_translated_template_if_valid())
+# The folder of the event says which function it is for.
+EVENT_FOR = $(notdir $(patsubst %/,%,$(dir $(EVENT))))
+
+invoke-remote: $(TOOLS) ## invokes a deployed function: make invoke-remote EVENT=events/consumer/batch.json
+invoke-remote: EVENT := $(or $(EVENT),events/producer/one-packet.json)
+invoke-remote:
+	@[ -f "$(EVENT)" ] || { echo "no file $(EVENT); the samples are in events/producer and events/consumer" >&2; exit 1; }
+	@case "$(EVENT_FOR)" in producer|consumer) ;; *) \
+		echo "expected EVENT in a folder named producer or consumer, which says whom to invoke; given $(EVENT)" >&2; exit 1;; esac
+	@$(ACCOUNT) --stack $(STACK)
+	@$(WITH_TOOLS) sam remote invoke --stack-name $(STACK) $(if $(filter producer,$(EVENT_FOR)),Producer,Consumer) --event-file $(EVENT) $(ARGS); \
+		status=$$?; echo; exit $$status
+
+logs: $(TOOLS) ## both functions' log, the last ten minutes of it: make logs ARGS='--tail --filter packet'
+	@$(ACCOUNT) --stack $(STACK)
+	@set -o pipefail; $(WITH_TOOLS) sam logs --stack-name $(STACK) --output json $(ARGS) | $(VENV)/bin/python -uc "$$LINES"
+
+# sam would spread each line of ours over twenty; its JSON holds it as it was written.
+define LINES
+import json, sys
+for line in sys.stdin:
+    print(json.loads(line)["message"].rstrip() if line.startswith("{") else line.rstrip())
 endef
-export TRANSLATE
+export LINES
 
-invoke-producer: $(TOOLS) ## send the deployed producer a sample event; EVENT=events/producer/batch.json
-	$(WITH_TOOLS) sam remote invoke Producer --event-file $(or $(EVENT),events/producer/one-packet.json) $(ARGS)
+destroy: $(TOOLS) ## deletes the stack with its stream and queue, and says what stays; ARGS=--no-prompts does not ask
+	@$(ACCOUNT) --stack $(STACK)
+	@bucket=$$($(WITH_TOOLS) aws cloudformation describe-stacks --stack-name $(STACK) --output text \
+		--query "Stacks[0].Outputs[?OutputKey=='FailureBucketName'].OutputValue") && \
+	echo "The bucket with what the mapping gave up stays. To empty and delete it: aws s3 rb --force s3://$$bucket"
+	$(WITH_TOOLS) sam delete --stack-name $(STACK) $(ARGS)
 
-invoke-consumer: $(TOOLS) ## the same for the consumer, past the stream; EVENT=events/consumer/batch.json
-	$(WITH_TOOLS) sam remote invoke Consumer --event-file $(or $(EVENT),events/consumer/one-packet.json) $(ARGS)
+# Not AWS, but a server of this machine with an account of its own; nothing of yours is asked for or used.
+deploy-check: $(TOOLS) $(MINISTACK) ## all of the above against ministack: deploys, invokes, reads, deletes
+	@$(VENV)/bin/python tools/deploy_check.py $(ARGS)
+
+# Linters see little of what SAM makes, and less of what stands behind an intrinsic function: so the template is translated
+# under every combination of parameters that matters. W2001: there, what only conditions read is not used any more.
+TRANSLATED := .aws-sam/translated
+lint-template: $(TOOLS) $(CHECKOV) ## template.yaml, as written and as translated; needs neither network nor account
+	$(WITH_TOOLS) sam validate --lint --template template.yaml
+	@$(VENV)/bin/python tools/template.py $(TRANSLATED)
+	$(VENV)/bin/cfn-lint --ignore-checks W2001 -- $(TRANSLATED)/*.yaml
+	.tools/checkov/bin/checkov --framework cloudformation --directory $(TRANSLATED) --compact --quiet --skip-download
+	@$(VENV)/bin/python tools/check_template.py
+	@$(VENV)/bin/python tools/break_template.py
+	@$(VENV)/bin/python tools/costs.py --check README.md

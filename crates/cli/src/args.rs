@@ -102,7 +102,7 @@ pub(crate) struct UpArgs {
     /// Producers at once; more than one gives up order between batches, as a gateway in AWS does
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) producer_concurrency: u16,
-    /// How long the local stream keeps records [default: as its retention period says, 24 hours]
+    /// How long the local stream keeps records [default: the template's RetentionPeriodHours]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) retention_age: Option<Duration>,
     /// How much memory the local stream may fill with records; the oldest go first

@@ -27,8 +27,9 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
 
     let config = Config::local();
     let kinesis = Kinesis::new(config.clone());
-    kinesis.create_stream(STREAM, template.shards, template.encrypted)?;
+    kinesis.create_stream(STREAM, template.stream.shards, template.stream.encrypted)?;
     let stream = kinesis.stream(STREAM).context("the stream is not there")?;
+    stream.set_limits(template.stream.retention_hours, template.stream.max_record_kib);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the Kinesis API")?;
     let surroundings = Surroundings {
         account: config.account,

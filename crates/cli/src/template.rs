@@ -1,8 +1,17 @@
 //! What `rivulet` takes from `template.yaml`, so that what is tried is what is deployed.
 //!
 //! Only what matters here is read: the two functions' variables and limits, the mapping, the stream. Parameters stand
-//! for their defaults or for what `--parameter` says; other intrinsic functions have no value here. A setting that
-//! would be ignored is named, one that would change what happens to records is refused.
+//! for their defaults or for what `--parameter` says, and with them conditions, mappings and rules; other intrinsic
+//! functions have no value here. What would be ignored is named; what is unknown, or would change what happens to
+//! records, is refused.
+//!
+//! In reading order: `yaml`, `resolve` (values in their places), `mapping`; the functions and the stream are below.
+
+mod yaml;
+
+mod resolve;
+
+mod mapping;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +19,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use local::invoke::{LONGEST_AGE, MOST_RETRIES};
-use local::mapping;
-use local::stream::Position;
+use local::mapping::Settings;
+use local::stream::limits::{
+    DEFAULT_RECORD_KIB, MAX_RECORD_KIB, MAX_RETENTION_HOURS, MAX_SHARDS, MIN_RETENTION_HOURS,
+    ON_DEMAND_SHARDS,
+};
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Map, Value, json};
+
+use resolve::{Resolver, text};
 
 /// The parts of a template that a run needs.
 #[derive(Debug)]
@@ -23,13 +37,24 @@ pub struct Template {
     /// The function whose binary is `consumer`.
     pub consumer: Function,
     /// The mapping between the stream and the consumer.
-    pub mapping: mapping::Settings,
-    /// Shards of the stream; an on-demand one has as many as AWS begins with.
-    pub shards: u32,
-    /// Whether the stream is encrypted.
-    pub encrypted: bool,
+    pub mapping: Settings,
+    /// The stream.
+    pub stream: Stream,
     /// What is in the template and has no effect here.
     pub notes: Vec<String>,
+}
+
+/// The stream as the template describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its shards; an on-demand one has as many as AWS begins with.
+    pub shards: u32,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// `RetentionPeriodHours`.
+    pub retention_hours: i64,
+    /// `MaxRecordSizeInKiB`.
+    pub max_record_kib: i64,
 }
 
 /// A function as the template describes it.
@@ -69,26 +94,6 @@ pub enum Variable {
     QueueUrl,
 }
 
-/// Shards that AWS gives to a new on-demand stream ("Choose the right mode in Kinesis Data Streams").
-const ON_DEMAND_SHARDS: u32 = 4;
-
-/// Members of a mapping that are simulated, or that name its ends.
-const MAPPING_KNOWN: &[&str] = &[
-    "BatchSize",
-    "BisectBatchOnFunctionError",
-    "EventSourceArn",
-    "FunctionName",
-    "FunctionResponseTypes",
-    "MaximumBatchingWindowInSeconds",
-    "MaximumRecordAgeInSeconds",
-    "MaximumRetryAttempts",
-    "ParallelizationFactor",
-    "StartingPosition",
-];
-
-/// Members of a mapping whose absence here loses no record and changes no order.
-const MAPPING_WITHOUT_EFFECT: &[&str] = &["DestinationConfig", "MetricsConfig", "Tags"];
-
 impl Template {
     /// Reads a template file; `parameters` stand in for the defaults of parameters with these names.
     pub fn read(path: &Path, parameters: &[(String, String)]) -> Result<Self> {
@@ -100,116 +105,161 @@ impl Template {
     /// The same of a template's text.
     pub fn parse(text: &str, parameters: &[(String, String)]) -> Result<Self> {
         let documents = Yaml::load_from_str(text).context("it is no YAML")?;
-        let root = documents.first().map(|document| json_of(document, 0)).transpose()?.unwrap_or_default();
+        let root =
+            documents.first().map(|document| yaml::json_of(document, 0)).transpose()?.unwrap_or_default();
         let resolver = Resolver::new(&root, parameters)?;
+        resolver.check_rules(&root)?;
+        let globals = resolver.resolved(&root["Globals"])?;
+        let root = json!({ "Globals": globals, "Resources": resolver.resources(&root)? });
         let mut notes = Vec::new();
+        FUNCTION.check("Globals", &root["Globals"]["Function"])?;
         let producer = function(&root, "producer", &resolver, &mut notes)?;
         let consumer = function(&root, "consumer", &resolver, &mut notes)?;
-        let mapping = mapping(&root, &resolver, &mut notes)?;
-        let (shards, encrypted) = stream(&root, &resolver)?;
-        Ok(Self { producer, consumer, mapping, shards, encrypted, notes })
+        let mapping = mapping::mapping(&root, &resolver, &mut notes)?;
+        let stream = stream(&root, &resolver, &mut notes)?;
+        notes.extend(others(&root));
+        Ok(Self { producer, consumer, mapping, stream, notes })
     }
 }
 
-/// Gives parameters their values.
-struct Resolver {
-    parameters: BTreeMap<String, Value>,
-    stream: Option<String>,
-    /// Queues by their logical ids; here one stands for all.
-    queues: Vec<String>,
+/// What is known of the members of a resource's `Properties`.
+struct Members {
+    /// Those that count here, or say how AWS is to make the resource.
+    known: &'static [&'static str],
+    /// Those whose absence here loses no record and changes no order.
+    without_effect: &'static [&'static str],
 }
 
-impl Resolver {
-    fn new(root: &Value, given: &[(String, String)]) -> Result<Self> {
-        let declared = root["Parameters"].as_object().cloned().unwrap_or_default();
-        let mut parameters: BTreeMap<_, _> =
-            declared.into_iter().map(|(name, about)| (name, about["Default"].clone())).collect();
-        for (name, value) in given {
-            let Some(known) = parameters.get_mut(name) else {
-                let names: Vec<_> = parameters.keys().map(String::as_str).collect();
-                bail!("there is no parameter {name}; there are {}", names.join(", "));
-            };
-            let allowed = root["Parameters"][name]["AllowedValues"].as_array();
-            let allowed: Vec<_> = allowed.into_iter().flatten().map(plain).collect();
-            if !allowed.is_empty() && !allowed.contains(value) {
-                bail!("the parameter {name} is {value}, expected one of {}", allowed.join(", "));
+impl Members {
+    /// Refuses what is not known, and gives what has no effect.
+    fn check(&self, name: &str, properties: &Value) -> Result<Vec<String>> {
+        let members = properties.as_object().into_iter().flatten().map(|(member, _)| member.as_str());
+        let mut without_effect = Vec::new();
+        for member in members.filter(|member| !self.known.contains(member)) {
+            if !self.without_effect.contains(&member) {
+                bail!("{name} has {member}, which is not known, or not simulated here");
             }
-            *known = json!(value);
+            without_effect.push(member.to_owned());
         }
-        let stream = resource(root, |resource| resource["Type"] == "AWS::Kinesis::Stream");
-        let queues = root["Resources"].as_object().into_iter().flatten();
-        let queues = queues.filter(|(_, resource)| resource["Type"] == "AWS::SQS::Queue");
-        let queues = queues.map(|(name, _)| name.clone()).collect();
-        Ok(Self { parameters, stream: stream.map(|(name, _)| name.to_owned()), queues })
+        Ok(without_effect)
     }
 
-    /// A value with parameters in their places; none where it cannot be known here.
-    fn value(&self, value: &Value) -> Option<Value> {
-        match value {
-            Value::Object(object) if object.len() == 1 && object.contains_key("Ref") => {
-                self.parameters.get(object["Ref"].as_str()?).filter(|value| !value.is_null()).cloned()
-            }
-            Value::Object(object) if object.keys().any(|key| key.starts_with("Fn::")) => None,
-            known => Some(known.clone()),
+    /// The same, and says what has no effect.
+    fn note(&self, name: &str, properties: &Value, notes: &mut Vec<String>) -> Result<()> {
+        let without_effect = self.check(name, properties)?;
+        if !without_effect.is_empty() {
+            let members = without_effect.join(" and ");
+            notes.push(format!("{members} of the template's {name}: for AWS, without effect here"));
         }
-    }
-
-    fn text(&self, value: &Value) -> Option<String> {
-        match self.value(value)? {
-            Value::String(text) => Some(text),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(truth) => Some(truth.to_string()),
-            _ => None,
-        }
-    }
-
-    /// A number, or `default` where there is none.
-    fn number(&self, of: &Map<String, Value>, name: &str, default: i64) -> Result<i64> {
-        let Some(value) = of.get(name) else { return Ok(default) };
-        let text = self
-            .text(value)
-            .ok_or_else(|| anyhow!("{name} is {value}, expected a number that is known here"))?;
-        text.parse().map_err(|_| anyhow!("{name} is {text}, expected a number"))
-    }
-
-    fn truth(&self, of: &Map<String, Value>, name: &str) -> Result<bool> {
-        let Some(value) = of.get(name) else { return Ok(false) };
-        match self.text(value).as_deref() {
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
-            _ => bail!("{name} is {value}, expected true or false"),
-        }
-    }
-
-    /// A queue gives its URL to `!Ref`, and to `!GetAtt` by that name.
-    fn is_queue_url(&self, value: &Value) -> bool {
-        let of_queue = |queue: &String| {
-            value["Ref"] == queue.as_str() || value["Fn::GetAtt"] == json!([queue, "QueueUrl"])
-        };
-        self.queues.iter().any(of_queue)
-    }
-
-    fn is_queue_arn(&self, value: &Value) -> bool {
-        self.queues.iter().any(|queue| value["Fn::GetAtt"] == json!([queue, "Arn"]))
-    }
-
-    fn is_stream_arn(&self, value: &Value) -> bool {
-        let stream = self.stream.as_deref().unwrap_or_default();
-        value["Fn::GetAtt"] == json!([stream, "Arn"])
+        Ok(())
     }
 }
 
-/// A scalar as its text.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// Members of a resource beside its `Properties`.
+const ATTRIBUTES: &[&str] = &[
+    "Condition",
+    "CreationPolicy",
+    "DeletionPolicy",
+    "DependsOn",
+    "Metadata",
+    "Properties",
+    "Type",
+    "UpdatePolicy",
+    "UpdateReplacePolicy",
+];
+
+const FUNCTION: Members = Members {
+    known: &[
+        "Architectures",
+        "CodeUri",
+        "Description",
+        "Environment",
+        "EventInvokeConfig",
+        "FunctionName",
+        "Handler",
+        "LoggingConfig",
+        "MemorySize",
+        "Role",
+        "Runtime",
+        "Tags",
+        "Timeout",
+    ],
+    without_effect: &[
+        "AutoPublishAlias",
+        "CodeSigningConfigArn",
+        "DeadLetterQueue",
+        "EphemeralStorage",
+        "FunctionUrlConfig",
+        "KmsKeyArn",
+        "PermissionsBoundary",
+        "Policies",
+        "ProvisionedConcurrencyConfig",
+        "ReservedConcurrentExecutions",
+        "Tracing",
+        "VpcConfig",
+    ],
+};
+
+/// Members of a function's `LoggingConfig`.
+const LOGGING: Members = Members {
+    known: &["ApplicationLogLevel", "LogFormat", "LogGroup", "SystemLogLevel"],
+    without_effect: &[],
+};
+
+const STREAM: Members = Members {
+    known: &[
+        "MaxRecordSizeInKiB",
+        "RetentionPeriodHours",
+        "ShardCount",
+        "StreamEncryption",
+        "StreamModeDetails",
+    ],
+    without_effect: &["DesiredShardLevelMetrics", "Name", "Tags", "WarmThroughputMiBps"],
+};
+
+/// Types that are read, or that only serve others in AWS.
+const SILENT: &[&str] = &[
+    "AWS::Kinesis::Stream",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Serverless::Function",
+    "AWS::SQS::Queue",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Permission",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::BucketPolicy",
+];
+
+/// Says what else there is in the template, for AWS alone.
+fn others(root: &Value) -> Option<String> {
+    let mut by_type = BTreeMap::<&str, Vec<&str>>::new();
+    for (name, resource) in root["Resources"].as_object()? {
+        let kind = resource["Type"].as_str().unwrap_or_default();
+        if !SILENT.contains(&kind) {
+            by_type.entry(kind).or_default().push(name);
+        }
+    }
+    let words = by_type.into_iter().map(|(kind, names)| match names[..] {
+        [name] => name.to_owned(),
+        _ => format!("{} of {kind}", names.len()),
+    });
+    // The local runtime writes no lines of its own.
+    let resources = root["Resources"].as_object()?.values();
+    let is_set = |resource: &Value| !resource["Properties"]["LoggingConfig"]["SystemLogLevel"].is_null();
+    let system = resources.into_iter().any(is_set).then(|| "SystemLogLevel".to_owned());
+    let words: Vec<_> = system.into_iter().chain(words).collect();
+    (!words.is_empty()).then(|| format!("of the template, in AWS alone: {}", words.join(", ")))
 }
 
-fn resource(root: &Value, is: impl Fn(&Value) -> bool) -> Option<(&str, &Value)> {
-    root["Resources"]
-        .as_object()?
-        .iter()
-        .find(|(_, resource)| is(resource))
-        .map(|(name, found)| (name.as_str(), found))
+/// The first resource that `is` one, and its name; nothing beside its `Properties` may be unknown.
+fn resource(root: &Value, is: impl Fn(&Value) -> bool) -> Result<Option<(&str, &Value)>> {
+    let mut resources = root["Resources"].as_object().into_iter().flatten();
+    let Some((name, found)) = resources.find(|(_, resource)| is(resource)) else { return Ok(None) };
+    let attributes = found.as_object().into_iter().flatten().map(|(attribute, _)| attribute);
+    if let Some(unknown) = attributes.into_iter().find(|attribute| !ATTRIBUTES.contains(&attribute.as_str()))
+    {
+        bail!("{name} has {unknown}, expected one of {}", ATTRIBUTES.join(", "));
+    }
+    Ok(Some((name, found)))
 }
 
 fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<String>) -> Result<Function> {
@@ -217,9 +267,10 @@ fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<Str
         resource["Type"] == "AWS::Serverless::Function"
             && resource["Metadata"]["BuildProperties"]["Binary"] == binary
     };
-    let (name, found) = resource(root, is).ok_or_else(|| {
+    let (name, found) = resource(root, is)?.ok_or_else(|| {
         anyhow!("there is no AWS::Serverless::Function with BuildProperties Binary: {binary}")
     })?;
+    FUNCTION.note(name, &found["Properties"], notes)?;
     let globals = &root["Globals"]["Function"];
     let member =
         |name: &str| [found, &json!({ "Properties": globals })].map(|of| of["Properties"][name].clone());
@@ -238,7 +289,7 @@ fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<Str
                 environment.push((variable.clone(), Variable::StreamArn));
             } else if resolver.is_queue_url(value) {
                 environment.push((variable.clone(), Variable::QueueUrl));
-            } else if let Some(text) = resolver.text(value) {
+            } else if let Some(text) = text(value) {
                 environment.push((variable.clone(), Variable::Text(text)));
             } else {
                 notes.push(format!("{name}: {variable} is {value}, which has no value here: it is not set"));
@@ -246,10 +297,11 @@ fn function(root: &Value, binary: &str, resolver: &Resolver, notes: &mut Vec<Str
         }
     }
     let logging = member("LoggingConfig").unwrap_or_default();
+    LOGGING.check(&format!("LoggingConfig of {name}"), &logging)?;
     for (variable, setting) in
         [("AWS_LAMBDA_LOG_FORMAT", "LogFormat"), ("AWS_LAMBDA_LOG_LEVEL", "ApplicationLogLevel")]
     {
-        if let Some(text) = resolver.text(&logging[setting]) {
+        if let Some(text) = text(&logging[setting]) {
             environment.push((variable.into(), Variable::Text(text)));
         }
     }
@@ -289,218 +341,39 @@ fn asynchronous(
     Ok(Asynchronous { retries, age: Duration::from_secs(age), on_failure })
 }
 
-fn mapping(root: &Value, resolver: &Resolver, notes: &mut Vec<String>) -> Result<mapping::Settings> {
-    let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Lambda::EventSourceMapping")
-        .ok_or_else(|| anyhow!("there is no AWS::Lambda::EventSourceMapping"))?;
-    let of = found["Properties"].as_object().cloned().unwrap_or_default();
-    let mut without_effect = Vec::new();
-    for member in of.keys().map(String::as_str).filter(|member| !MAPPING_KNOWN.contains(member)) {
-        if !MAPPING_WITHOUT_EFFECT.contains(&member) {
-            bail!("{name} has {member}, which is not simulated here");
-        }
-        without_effect.push(member);
-    }
-    if !without_effect.is_empty() {
-        notes.push(format!(
-            "{} of the template's {name}: for AWS, without effect here",
-            without_effect.join(" and ")
-        ));
-    }
-    if resolver.number(&of, "ParallelizationFactor", 1)? != 1 {
-        bail!("{name} has a ParallelizationFactor above 1, which is not simulated here");
-    }
-    let seconds = |member: &str, default, allowed: std::ops::RangeInclusive<i64>| {
-        let seconds = resolver.number(&of, member, default)?;
-        if !allowed.contains(&seconds) {
-            bail!("{member} of {name} is {seconds}, expected {} to {}", allowed.start(), allowed.end());
-        }
-        Ok(u64::try_from(seconds).ok().map(Duration::from_secs))
-    };
-    let batch_size = resolver.number(&of, "BatchSize", 100)?;
-    let batch_size = usize::try_from(batch_size).ok().filter(|size| (1..=10_000).contains(size));
-    let record_age = seconds("MaximumRecordAgeInSeconds", -1, -1..=604_800)?;
-    if record_age.is_some_and(|age| age < Duration::from_secs(60)) {
-        bail!("MaximumRecordAgeInSeconds of {name} is less than 60, which AWS refuses");
-    }
-    let partial_answers = match of.get("FunctionResponseTypes") {
-        None => false,
-        Some(types) if *types == json!([]) => false,
-        Some(types) if *types == json!(["ReportBatchItemFailures"]) => true,
-        Some(types) => {
-            bail!("FunctionResponseTypes of {name} is {types}, expected [ReportBatchItemFailures] or none")
-        }
-    };
-    Ok(mapping::Settings {
-        batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
-        window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
-        attempts: u32::try_from(resolver.number(&of, "MaximumRetryAttempts", -1)?).ok(),
-        record_age,
-        bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
-        partial_answers,
-        from: match of.get("StartingPosition").and_then(Value::as_str) {
-            Some("TRIM_HORIZON") => Position::TrimHorizon,
-            Some("LATEST") => Position::Latest,
-            other => bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON or LATEST"),
-        },
-    })
-}
-
-fn stream(root: &Value, resolver: &Resolver) -> Result<(u32, bool)> {
-    let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Kinesis::Stream")
+fn stream(root: &Value, resolver: &Resolver, notes: &mut Vec<String>) -> Result<Stream> {
+    let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Kinesis::Stream")?
         .ok_or_else(|| anyhow!("there is no AWS::Kinesis::Stream"))?;
-    let of = &found["Properties"];
-    // A conditional count is that of its parameter where there is one; 0 and none are on-demand.
-    let parameter = || resolver.parameters.get("ShardCount").cloned();
-    let count = resolver.text(&of["ShardCount"]).or_else(|| resolver.text(&parameter()?));
-    let count =
-        count.map_or(Ok(0), |count| count.parse()).with_context(|| format!("ShardCount of {name}"))?;
-    Ok((if count == 0 { ON_DEMAND_SHARDS } else { count }, of.get("StreamEncryption").is_some()))
-}
-
-/// Deepest nesting of a template that is read.
-const DEPTH: usize = 64;
-
-/// YAML as JSON, with CloudFormation's short forms (`!Ref x`) written long (`{"Ref": "x"}`).
-fn json_of(yaml: &Yaml<'_>, depth: usize) -> Result<Value> {
-    if depth > DEPTH {
-        bail!("it is nested deeper than {DEPTH} levels");
-    }
-    let inner = |yaml: &Yaml<'_>| json_of(yaml, depth + 1);
-    if let Yaml::Tagged(tag, value) = yaml {
-        let value = inner(value)?;
-        return Ok(match tag.suffix.as_str() {
-            "Ref" | "Condition" => json!({ tag.suffix.as_str(): value }),
-            "GetAtt" => {
-                let parts =
-                    value.as_str().and_then(|text| text.split_once('.')).map(|(of, name)| json!([of, name]));
-                json!({ "Fn::GetAtt": parts.unwrap_or(value) })
-            }
-            name => json!({ format!("Fn::{name}"): value }),
-        });
-    }
-    if let Some(mapping) = yaml.as_mapping() {
-        let member = |(key, value): (&Yaml<'_>, &Yaml<'_>)| {
-            let key = key.as_str().ok_or_else(|| anyhow!("a key is no text: {key:?}"))?;
-            Ok((key.to_owned(), inner(value)?))
-        };
-        return Ok(Value::Object(mapping.iter().map(member).collect::<Result<_>>()?));
-    }
-    if let Some(sequence) = yaml.as_sequence() {
-        return Ok(Value::Array(sequence.iter().map(inner).collect::<Result<_>>()?));
-    }
-    Ok(if let Some(truth) = yaml.as_bool() {
-        json!(truth)
-    } else if let Some(number) = yaml.as_integer() {
-        json!(number)
-    } else if let Some(number) = yaml.as_floating_point() {
-        json!(number)
-    } else {
-        yaml.as_str().map_or(Value::Null, |text| json!(text))
+    STREAM.note(name, &found["Properties"], notes)?;
+    let of = found["Properties"].as_object().cloned().unwrap_or_default();
+    let number = |member: &str, default: i64, allowed: std::ops::RangeInclusive<i64>| {
+        let number = resolver.number(&of, member, default)?;
+        if !allowed.contains(&number) {
+            bail!("{member} of {name} is {number}, expected {} to {}", allowed.start(), allowed.end());
+        }
+        Ok(number)
+    };
+    let shards = match found["Properties"]["StreamModeDetails"]["StreamMode"].as_str() {
+        Some("ON_DEMAND") => ON_DEMAND_SHARDS,
+        Some("PROVISIONED") | None => u32::try_from(number("ShardCount", 0, 1..=MAX_SHARDS)?)
+            .with_context(|| format!("ShardCount of {name}"))?,
+        Some(mode) => bail!("StreamMode of {name} is {mode}, expected ON_DEMAND or PROVISIONED"),
+    };
+    Ok(Stream {
+        shards,
+        encrypted: of.contains_key("StreamEncryption"),
+        retention_hours: number(
+            "RetentionPeriodHours",
+            MIN_RETENTION_HOURS,
+            MIN_RETENTION_HOURS..=MAX_RETENTION_HOURS,
+        )?,
+        max_record_kib: number(
+            "MaxRecordSizeInKiB",
+            DEFAULT_RECORD_KIB,
+            DEFAULT_RECORD_KIB..=MAX_RECORD_KIB,
+        )?,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEMPLATE: &str = include_str!("../../../template.yaml");
-
-    #[test]
-    fn the_projects_own_template_is_understood() {
-        let template = Template::parse(TEMPLATE, &[]).unwrap();
-        assert_eq!((template.shards, template.encrypted), (4, true));
-        assert_eq!(template.producer.timeout, Duration::from_secs(20));
-        let variable = |name: &str| {
-            let mut all = template.producer.environment.iter();
-            all.find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        };
-        assert_eq!(variable("STREAM_ARN"), Some(Variable::StreamArn));
-        assert_eq!(variable("UNDELIVERED_QUEUE_URL"), Some(Variable::QueueUrl));
-        assert_eq!(variable("PARTITION_KEY_EXPRESSION"), Some(Variable::Text("[0:4]".into())));
-        assert_eq!(variable("AWS_LAMBDA_LOG_FORMAT"), Some(Variable::Text("JSON".into())));
-        let asynchronous = Asynchronous { retries: 2, age: Duration::from_secs(3_600), on_failure: true };
-        assert_eq!(template.producer.asynchronous, asynchronous);
-        let by_default = Asynchronous { retries: 2, age: Duration::from_secs(21_600), on_failure: false };
-        assert_eq!(template.consumer.asynchronous, by_default);
-        let mapping = mapping::Settings {
-            batch_size: 500,
-            window: Duration::from_secs(1),
-            attempts: Some(10),
-            record_age: Some(Duration::from_secs(86_400)),
-            bisect: true,
-            partial_answers: true,
-            from: Position::TrimHorizon,
-        };
-        assert_eq!(template.mapping, mapping);
-    }
-
-    #[test]
-    fn parameters_stand_in_for_their_defaults() {
-        let given = [("PartitionKeyExpression", "[0]"), ("ShardCount", "3")];
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let template = Template::parse(TEMPLATE, &given).unwrap();
-        let key = ("PARTITION_KEY_EXPRESSION".to_owned(), Variable::Text("[0]".into()));
-        assert!(template.producer.environment.contains(&key));
-        assert_eq!(template.shards, 3);
-    }
-
-    #[track_caller]
-    fn check_refused(from: &str, to: &str, want: &str) {
-        assert!(TEMPLATE.contains(from), "the template has no {from}");
-        let why = format!("{:#}", Template::parse(&TEMPLATE.replace(from, to), &[]).unwrap_err());
-        assert!(why.contains(want), "{why}");
-    }
-
-    #[test]
-    fn what_would_change_what_happens_to_records_is_refused_by_name() {
-        check_refused("ParallelizationFactor: 1", "ParallelizationFactor: 2", "ParallelizationFactor");
-        check_refused("BatchSize: 500", "TumblingWindowInSeconds: 5", "TumblingWindowInSeconds");
-        check_refused("BatchSize: 500", "FilterCriteria: {}", "FilterCriteria");
-    }
-
-    #[test]
-    fn mistaken_values_are_refused_by_name() {
-        check_refused("BatchSize: 500", "BatchSize: 10001", "BatchSize of Mapping");
-        check_refused("BatchSize: 500", "BatchSize: many", "BatchSize is many");
-        check_refused("Timeout: 20", "Timeout: 901", "Timeout of Producer is 901");
-        check_refused(
-            "[ReportBatchItemFailures]",
-            "[ReportBatchItemFailure]",
-            "FunctionResponseTypes of Mapping",
-        );
-        check_refused("MaximumRecordAgeInSeconds: 86400", "MaximumRecordAgeInSeconds: 59", "less than 60");
-        check_refused("StartingPosition: TRIM_HORIZON", "StartingPosition: FIRST", "StartingPosition");
-        check_refused(
-            "MaximumRetryAttempts: 2",
-            "MaximumRetryAttempts: 3",
-            "MaximumRetryAttempts of Producer is 3, expected 0 to 2",
-        );
-        check_refused(
-            "MaximumEventAgeInSeconds: 3600",
-            "MaximumEventAgeInSeconds: 59",
-            "expected 60 to 21600",
-        );
-        check_refused("Binary: producer", "Binary: other", "Binary: producer");
-    }
-
-    #[test]
-    fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
-        let why = Template::parse(TEMPLATE, &[("Shards".into(), "1".into())]).unwrap_err().to_string();
-        assert!(why.contains("no parameter Shards") && why.contains("ShardCount"), "{why}");
-    }
-
-    #[test]
-    fn a_parameter_has_one_of_its_allowed_values() {
-        let given = |value: &str| [("PartitionKeyFormatter".to_owned(), value.to_owned())];
-        assert!(Template::parse(TEMPLATE, &given("ascii")).is_ok());
-        let why = Template::parse(TEMPLATE, &given("rot13")).unwrap_err().to_string();
-        assert!(why.contains("rot13, expected one of hex, base64, ascii, utf8"), "{why}");
-    }
-
-    #[test]
-    fn what_is_no_template_is_refused() {
-        for text in ["", "[", "a: b", "- 1"] {
-            assert!(Template::parse(text, &[]).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -52,9 +52,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<End> {
                 ..Config::local()
             };
             let kinesis = Kinesis::new(config.clone());
-            let shards = args.shards.unwrap_or(template.shards);
-            kinesis.create_stream(&args.stream, shards, template.encrypted)?;
+            let shards = args.shards.unwrap_or(template.stream.shards);
+            kinesis.create_stream(&args.stream, shards, template.stream.encrypted)?;
             let stream = kinesis.stream(&args.stream).context("the stream is not there")?;
+            stream.set_limits(template.stream.retention_hours, template.stream.max_record_kib);
             let endpoint = format!("http://{}", sockets.kinesis_address);
             let surroundings = Surroundings {
                 account: config.account,

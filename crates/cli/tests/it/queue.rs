@@ -32,7 +32,7 @@ fn delete(up: &Up, handles: &[String]) {
 
 /// The template, but that the stream takes records of 2,000 bytes and no larger ones.
 fn small_records() -> tempfile::NamedTempFile {
-    changed_template(r#"MAX_RECORD_BYTES: "1048576""#, r#"MAX_RECORD_BYTES: "2000""#)
+    changed_template(r#"Bytes: "1048576""#, r#"Bytes: "2000""#)
 }
 
 fn packet(number: usize, data: usize) -> Value {

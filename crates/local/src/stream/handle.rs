@@ -153,6 +153,14 @@ impl Stream {
         &self.0.arn
     }
 
+    /// Sets how many hours it keeps records, and the largest record that its API takes, in KiB, data and key; a new
+    /// stream has 24 hours and 1,024 KiB. Within [`limits`](super::limits), which is the caller's to see to.
+    pub fn set_limits(&self, retention_hours: i64, max_record_kib: i64) {
+        let mut contents = self.contents();
+        contents.settings.retention_hours = retention_hours;
+        contents.settings.max_record_kib = max_record_kib;
+    }
+
     /// Its shards, by id.
     pub fn shards(&self) -> Vec<Shard> {
         self.contents().shards().map(|log| log.about.clone()).collect()

@@ -1,0 +1,75 @@
+//! The event source mapping of a template.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use local::mapping;
+use local::stream::Position;
+use serde_json::{Value, json};
+
+use super::resolve::Resolver;
+use super::{Members, resource};
+
+const MAPPING: Members = Members {
+    known: &[
+        "BatchSize",
+        "BisectBatchOnFunctionError",
+        "EventSourceArn",
+        "FunctionName",
+        "FunctionResponseTypes",
+        "MaximumBatchingWindowInSeconds",
+        "MaximumRecordAgeInSeconds",
+        "MaximumRetryAttempts",
+        "ParallelizationFactor",
+        "StartingPosition",
+    ],
+    without_effect: &["DestinationConfig", "MetricsConfig", "Tags"],
+};
+
+pub(super) fn mapping(
+    root: &Value,
+    resolver: &Resolver,
+    notes: &mut Vec<String>,
+) -> Result<mapping::Settings> {
+    let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Lambda::EventSourceMapping")?
+        .ok_or_else(|| anyhow!("there is no AWS::Lambda::EventSourceMapping"))?;
+    let of = found["Properties"].as_object().cloned().unwrap_or_default();
+    MAPPING.note(name, &found["Properties"], notes)?;
+    if resolver.number(&of, "ParallelizationFactor", 1)? != 1 {
+        bail!("{name} has a ParallelizationFactor above 1, which is not simulated here");
+    }
+    let seconds = |member: &str, default, allowed: std::ops::RangeInclusive<i64>| {
+        let seconds = resolver.number(&of, member, default)?;
+        if !allowed.contains(&seconds) {
+            bail!("{member} of {name} is {seconds}, expected {} to {}", allowed.start(), allowed.end());
+        }
+        Ok(u64::try_from(seconds).ok().map(Duration::from_secs))
+    };
+    let batch_size = resolver.number(&of, "BatchSize", 100)?;
+    let batch_size = usize::try_from(batch_size).ok().filter(|size| (1..=10_000).contains(size));
+    let record_age = seconds("MaximumRecordAgeInSeconds", -1, -1..=604_800)?;
+    if record_age.is_some_and(|age| age < Duration::from_secs(60)) {
+        bail!("MaximumRecordAgeInSeconds of {name} is less than 60, which AWS refuses");
+    }
+    let partial_answers = match of.get("FunctionResponseTypes") {
+        None => false,
+        Some(types) if *types == json!([]) => false,
+        Some(types) if *types == json!(["ReportBatchItemFailures"]) => true,
+        Some(types) => {
+            bail!("FunctionResponseTypes of {name} is {types}, expected [ReportBatchItemFailures] or none")
+        }
+    };
+    Ok(mapping::Settings {
+        batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
+        window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
+        attempts: u32::try_from(resolver.number(&of, "MaximumRetryAttempts", -1)?).ok(),
+        record_age,
+        bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
+        partial_answers,
+        from: match of.get("StartingPosition").and_then(Value::as_str) {
+            Some("TRIM_HORIZON") => Position::TrimHorizon,
+            Some("LATEST") => Position::Latest,
+            other => bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON or LATEST"),
+        },
+    })
+}
