@@ -90,24 +90,46 @@ fn handle(
     consumer.handle(event, &invocation, clock, out)
 }
 
-/// Holds that the log has an entry for each of the first records, and says how many.
+/// Holds that the log has an entry for each of the first records, or for each user record in them, and says how many
+/// records that are.
 fn check_log(records: &[&str], out: &[u8]) -> usize {
     let (entries, summary) = log::read(out);
-    assert!(entries.len() <= records.len(), "{} entries of {} records", entries.len(), records.len());
-    for (record, entry) in records.iter().zip(&entries) {
-        check_entry(record, entry);
+    let mut left = entries.iter().peekable();
+    let (mut handled, mut aggregates, mut user_records) = (0, 0, 0);
+    for record in records {
+        if left.peek().is_none() {
+            break;
+        }
+        handled += 1;
+        let data = data(record);
+        let aggregate = data.as_deref().and_then(|data| kpl::decode(data).ok().flatten());
+        let mut next = || left.next().unwrap_or_else(|| panic!("half an aggregate is logged: {record}"));
+        match aggregate {
+            None => check_entry(record, data.as_deref(), next()),
+            Some(aggregate) => {
+                aggregates += 1;
+                for user in aggregate.records() {
+                    user_records += 1;
+                    check_entry(record, Some(user.data), next());
+                }
+            }
+        }
     }
+    assert!(left.next().is_none(), "more entries than records");
     let summary = summary.expect("every invocation has a summary");
     let of = |message: &str| entries.iter().filter(|entry| entry.message() == message).count();
     assert_eq!(summary.count("Records"), records.len());
+    assert_eq!((summary.count("Aggregates"), summary.count("UserRecords")), (aggregates, user_records));
     assert_eq!(summary.count("Packets"), of("packet"));
-    assert_eq!(summary.count("NotPackets"), of("record"));
+    assert_eq!(summary.count("NotPackets"), of("record") + of("broken aggregate"));
+    assert_eq!(summary.count("BrokenAggregates"), of("broken aggregate"));
     assert_eq!(summary.count("Undecodable"), of("undecodable"));
-    assert_eq!(summary.count("Reported"), records.len() - entries.len());
-    entries.len()
+    assert_eq!(summary.count("Reported"), records.len() - handled);
+    handled
 }
 
-fn check_entry(record: &str, entry: &Entry<'_>) {
+/// Holds that an entry is that of a record, or of a user record in it; `data` is what it holds.
+fn check_entry(record: &str, data: Option<&[u8]>, entry: &Entry<'_>) {
     let contents = entry.contents.as_deref().expect("what is handled is logged");
     let reason = entry.text("reason");
     assert!(!reason.as_ref().is_some_and(|reason| reason.starts_with("panicked")), "{reason:?}: {record}");
@@ -119,12 +141,16 @@ fn check_entry(record: &str, entry: &Entry<'_>) {
         assert!(reason.is_some(), "an undecodable record has a reason");
         return assert_eq!(contents, record.as_bytes(), "an undecodable record is logged whole");
     }
-    let data = data(record).unwrap_or_else(|| panic!("{} without data: {record}", entry.message()));
+    let data = data.unwrap_or_else(|| panic!("{} without data: {record}", entry.message()));
+    if entry.message() == "broken aggregate" {
+        assert!(kpl::decode(data).is_err() && reason.is_some(), "a broken aggregate has a reason");
+        return assert_eq!(contents, data, "a broken aggregate is logged whole");
+    }
     if entry.message() == "record" || entry.is_in_parts() {
         return assert_eq!(contents, data, "a record is logged whole");
     }
     assert_eq!(entry.message(), "packet");
-    let packet = str::from_utf8(&data).ok().and_then(|text| Packet::parse(text).ok());
+    let packet = str::from_utf8(data).ok().and_then(|text| Packet::parse(text).ok());
     let packet = packet.unwrap_or_else(|| panic!("no packet: {record}"));
     match packet.payload(&mut Vec::new()) {
         Ok(payload) => assert_eq!((contents, reason), (payload, None), "a packet's payload is logged"),

@@ -73,9 +73,8 @@ async fn main() -> Result<()> {
 
 /// Writes one event; says how many requests it took.
 async fn event(stream: &writer::Kinesis, keys: u32, ordering: Ordering) -> Result<u64> {
-    let records: Vec<_> = (0..EVENT)
-        .map(|number| Record { partition_key: format!("{:08X}", number % keys), data: PACKET })
-        .collect();
+    let records: Vec<_> =
+        (0..EVENT).map(|number| Record::new(format!("{:08X}", number % keys), PACKET)).collect();
     let limits = Limits { ordering, ..Limits::default() };
     let report = writer::put(stream, &records, limits, Instant::now() + Duration::from_secs(60)).await;
     let first = report.undelivered.first().map(|lost| lost.reason.to_string());

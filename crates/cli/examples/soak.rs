@@ -19,7 +19,7 @@ mod account;
 mod rivulet;
 
 /// The runs: who invokes the producer, packets of a batch, and arguments of `rivulet up`.
-const RUNS: [(Caller, u32, &str); 11] = [
+const RUNS: [(Caller, u32, &str); 12] = [
     (Caller::Http, 250, "--parameter Ordering=strict --throttle"),
     (Caller::Http, 250, "--parameter Ordering=strict --fail-entries 0.05"),
     (Caller::Http, 250, "--parameter Ordering=strict --fail-requests 0.1"),
@@ -29,6 +29,12 @@ const RUNS: [(Caller, u32, &str); 11] = [
     (Caller::Http, 250, "--parameter Ordering=strict --kill-functions 0.35"),
     (Caller::Asynchronous, 250, "--parameter Ordering=strict --retry-wait 0.01 --kill-functions 0.35"),
     (Caller::Http, 5_000, "--fail-requests 1 --fail-queue 0.3"),
+    (
+        Caller::Http,
+        1_000,
+        "--parameter RecordFormat=kpl --parameter Ordering=strict --fail-requests 0.05 --reset-before 0.05 \
+         --reset-after 0.05 --latency 2 --kill-functions 0.1",
+    ),
     // Large batches and one shard, or the other faults would slow the packets down below what the shards take.
     (
         Caller::Http,

@@ -65,12 +65,11 @@ impl Consumer {
         let late = || elapsed() >= invocation.work_time;
         let tally = each(&records, now, &mut self.lines, late, |record, lines| {
             let data = record.data(&mut self.data)?;
-            let kind = Decoded { record, data, now }.log(lines, &self.settings, &mut self.payload);
-            Ok((kind, data.len()))
+            Ok(decoded(record, data, now, lines, &self.settings, &mut self.payload))
         });
         self.summarize(invocation, &records, &tally, elapsed());
         let handled = match self.lines.write_to(out) {
-            Ok(()) => tally.handled(),
+            Ok(()) => tally.handled,
             Err(why) => {
                 tracing::error!(
                     records = records.len(),
@@ -98,10 +97,13 @@ impl Consumer {
         let cold_start = std::mem::take(&mut self.cold_start);
         let metrics = [
             Metric::count("Records", records.len()),
+            Metric::count("Aggregates", tally.aggregates),
+            Metric::count("UserRecords", tally.user_records),
+            Metric::count("BrokenAggregates", tally.broken),
             Metric::count("Packets", tally.packets),
             Metric::count("NotPackets", tally.not_packets),
             Metric::count("Undecodable", tally.undecodable),
-            Metric::count("Reported", records.len() - tally.handled()),
+            Metric::count("Reported", records.len() - tally.handled),
             Metric::bytes("Bytes", tally.bytes),
             Metric::milliseconds("MaxAge", tally.max_age),
             Metric::milliseconds("Milliseconds", u64::try_from(took.as_millis()).ok()),
@@ -132,25 +134,54 @@ fn records(event: &str) -> Result<Vec<&RawValue>, Error> {
     }
 }
 
+/// Logs what a record holds: each of its user records, if it is an aggregate, else itself.
+fn decoded(
+    record: &Record<'_>,
+    data: &[u8],
+    now: Timestamp,
+    lines: &mut Lines,
+    settings: &Settings,
+    payload: &mut Vec<u8>,
+) -> Tally {
+    let mut tally = Tally { bytes: data.len(), ..Tally::default() };
+    let whole = Decoded { record, user: None, data, now };
+    match kpl::decode(data) {
+        Ok(None) => tally.count(whole.log(lines, settings, payload)),
+        Ok(Some(aggregate)) => {
+            tally.aggregates = 1;
+            for (number, user) in aggregate.records().enumerate() {
+                let user = Decoded { user: Some((number, user.partition_key)), data: user.data, ..whole };
+                tally.count(user.log(lines, settings, payload));
+                tally.user_records += 1;
+            }
+        }
+        Err(why) => {
+            whole.broken(lines, &why);
+            tally.broken = 1;
+            tally.count(Kind::NotPacket);
+        }
+    }
+    tally
+}
+
 /// Handles each record, until it gets late, and counts. A panic in handling one is that record's affair: its
-/// half-written lines are taken back and it is logged whole. `handle` gives what the record turned out to be and
-/// the bytes of its data.
+/// half-written lines are taken back and it is logged whole. `handle` gives what the record turned out to hold.
 fn each(
     records: &[&RawValue],
     now: Timestamp,
     lines: &mut Lines,
     late: impl Fn() -> bool,
-    mut handle: impl FnMut(&Record<'_>, &mut Lines) -> Result<(Kind, usize), Undecodable>,
+    mut handle: impl FnMut(&Record<'_>, &mut Lines) -> Result<Tally, Undecodable>,
 ) -> Tally {
     let mut tally = Tally::default();
     for raw in records {
-        if tally.handled() > 0 && late() {
+        if tally.handled > 0 && late() {
             break;
         }
         let record = Record::parse(raw.get());
         let mark = lines.mark();
         match catch_unwind(AssertUnwindSafe(|| handle(&record, lines))) {
-            Ok(Ok((kind, bytes))) => tally.decoded(kind, bytes),
+            Ok(Ok(more)) => tally.add(&more),
             Ok(Err(why)) => {
                 line::undecodable(lines, &record, raw.get(), &why);
                 tally.undecodable += 1;
@@ -161,6 +192,7 @@ fn each(
                 tally.undecodable += 1;
             }
         }
+        tally.handled += 1;
         tally.max_age = tally.max_age.max(record.age(now));
     }
     tally
@@ -183,24 +215,36 @@ fn answer(records: &[&RawValue], handled: usize) -> Result<Answer, Error> {
 /// What became of the records handled so far.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Records of the event that are done, whatever they hold.
+    handled: usize,
     packets: usize,
     not_packets: usize,
     undecodable: usize,
+    aggregates: usize,
+    /// What was in the aggregates; each is a packet or none.
+    user_records: usize,
+    /// Records that only say they are aggregates; they are no packets.
+    broken: usize,
     bytes: usize,
     max_age: Option<u64>,
 }
 
 impl Tally {
-    fn decoded(&mut self, kind: Kind, bytes: usize) {
+    fn count(&mut self, kind: Kind) {
         match kind {
             Kind::Packet => self.packets += 1,
             Kind::NotPacket => self.not_packets += 1,
         }
-        self.bytes += bytes;
     }
 
-    fn handled(&self) -> usize {
-        self.packets + self.not_packets + self.undecodable
+    /// Adds what one record held.
+    fn add(&mut self, record: &Self) {
+        self.packets += record.packets;
+        self.not_packets += record.not_packets;
+        self.aggregates += record.aggregates;
+        self.user_records += record.user_records;
+        self.broken += record.broken;
+        self.bytes += record.bytes;
     }
 }
 

@@ -29,9 +29,12 @@ pub(crate) enum Kind {
     NotPacket,
 }
 
-/// A record that could be decoded.
+/// A record that could be decoded, or a user record of one.
+#[derive(Clone, Copy)]
 pub(crate) struct Decoded<'a> {
     pub(crate) record: &'a Record<'a>,
+    /// Which user record it is, and its own partition key.
+    pub(crate) user: Option<(usize, &'a str)>,
     pub(crate) data: &'a [u8],
     /// The moment to which its age is reckoned.
     pub(crate) now: Timestamp,
@@ -52,6 +55,14 @@ impl Decoded<'_> {
         Kind::Packet
     }
 
+    /// Adds a record that says it is an aggregate and cannot be read as one: whole, for somebody to see to.
+    pub(crate) fn broken(&self, lines: &mut Lines, why: &kpl::Broken) {
+        let reason = why.to_string();
+        let fields =
+            Reasoned { what: self.about(self.data.len()), reason: Some(bounded(&reason, REASON_BYTES)) };
+        lines.whole(Level::Error, "broken aggregate", &fields, self.data);
+    }
+
     fn not_a_packet(&self, lines: &mut Lines) -> Kind {
         lines.whole(Level::Info, "record", &self.about(self.data.len()), self.data);
         Kind::NotPacket
@@ -59,7 +70,9 @@ impl Decoded<'_> {
 
     fn readable(&self, lines: &mut Lines, settings: &Settings, packet: &Packet<'_>, payload: &[u8]) {
         let sequence_number = self.record.sequence_number.as_deref();
-        if !lines.takes(Level::Info) || !settings.log_packets.chooses(sequence_number) {
+        if !lines.takes(Level::Info)
+            || !settings.log_packets.chooses(sequence_number, self.user.map(|(number, _)| number))
+        {
             return;
         }
         let shown = cut(payload, settings.log_payload_bytes);
@@ -104,7 +117,12 @@ impl Decoded<'_> {
 
     fn about(&self, size: usize) -> About<'_> {
         let arrival = self.record.arrival.map(Moment);
-        About { place: Place::of(self.record), arrival, age: self.record.age(self.now), size }
+        let mut place = Place::of(self.record);
+        if let Some((number, partition_key)) = self.user {
+            place.sub_sequence_number = Some(number);
+            place.partition_key = Some(bounded(partition_key, PLACE_BYTES));
+        }
+        About { place, arrival, age: self.record.age(self.now), size }
     }
 }
 
@@ -137,6 +155,8 @@ struct Place<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence_number: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sub_sequence_number: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     partition_key: Option<&'a str>,
 }
 
@@ -146,6 +166,7 @@ impl<'a> Place<'a> {
         Self {
             shard: shown(&record.shard),
             sequence_number: shown(&record.sequence_number),
+            sub_sequence_number: None,
             partition_key: shown(&record.partition_key),
         }
     }

@@ -57,13 +57,17 @@ pub enum LogPackets {
 }
 
 impl LogPackets {
-    /// Whether the packet in this record gets a line. One without a sequence number does, unless none shall.
-    pub fn chooses(self, sequence_number: Option<&str>) -> bool {
+    /// Whether the packet in this record gets a line, or in this user record of it. One without a sequence number does,
+    /// unless none shall.
+    pub fn chooses(self, sequence_number: Option<&str>, sub_sequence_number: Option<usize>) -> bool {
         match (self, sequence_number) {
             (Self::All, _) => true,
             (Self::None, _) => false,
             (Self::OneIn(_), None) => true,
-            (Self::OneIn(n), Some(number)) => spread(number.as_bytes()).is_multiple_of(n.get()),
+            (Self::OneIn(n), Some(number)) => {
+                let sub = sub_sequence_number.map_or(0, |number| number as u64);
+                spread(number.as_bytes()).wrapping_add(sub).is_multiple_of(n.get())
+            }
         }
     }
 }
@@ -144,12 +148,12 @@ mod tests {
         let share = "1/10".parse::<LogPackets>().unwrap();
         for step in [1_u128, 2, 10, 16, 1_000] {
             let number = |n: u128| format!("4959033827149025660855969{:031}", n * step);
-            let chosen = (0..10_000).filter(|n| share.chooses(Some(&number(*n)))).count();
+            let chosen = (0..10_000).filter(|n| share.chooses(Some(&number(*n)), None)).count();
             assert!((850..1_150).contains(&chosen), "{chosen} of 10000 in steps of {step}");
-            let again = (0..10_000).filter(|n| share.chooses(Some(&number(*n)))).count();
+            let again = (0..10_000).filter(|n| share.chooses(Some(&number(*n)), None)).count();
             assert_eq!(chosen, again);
         }
-        assert!(share.chooses(None));
-        assert!(!LogPackets::None.chooses(None));
+        assert!(share.chooses(None, None));
+        assert!(!LogPackets::None.chooses(None, None));
     }
 }

@@ -96,12 +96,18 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
         for (position, entry) in entries.iter().enumerate() {
             if let Ok(packet) = &entry.packet {
                 let partition_key = self.partition_key(packet, &mut scratch, &mut keys);
-                records.push(Record { partition_key, data: packet.raw().as_bytes() });
+                records.push(Record::new(partition_key, packet.raw().as_bytes()));
                 positions.push(position);
             }
         }
         let until = started + invocation.work_time;
-        let report = writer::put(&self.stream, &records, self.settings.limits, until).await;
+        let limits = self.settings.limits;
+        let report = match self.settings.aggregation {
+            None => writer::put(&self.stream, &records, limits, until).await,
+            Some(aggregation) => {
+                writer::put_aggregated(&self.stream, &records, aggregation, limits, until).await
+            }
+        };
         let effort = report.effort;
         let mut fates = fates(&entries, &positions, report);
 
@@ -132,6 +138,7 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
                 Metric::count("RandomKeys", keys.random),
                 Metric::count("CutKeys", keys.cut),
                 Metric::count("UndecodablePayloads", keys.undecodable),
+                Metric::count("Records", whole(effort.records)),
                 Metric::count("Requests", whole(effort.requests)),
                 Metric::count("Retries", whole(effort.retries)),
                 Metric::count("Throttled", whole(effort.throttled)),

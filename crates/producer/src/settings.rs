@@ -1,8 +1,9 @@
 //! What the producer reads from its environment.
 
 use function::settings::{Mistake, Reader, Setting};
+use kpl::Buckets;
 use packet::{ByteExpression, KeyExpression, KeyFormatter};
-use writer::{LARGEST_RECORD_BYTES, Limits, Ordering, StreamId};
+use writer::{Aggregation, LARGEST_RECORD_BYTES, Limits, Ordering, StreamId};
 
 /// `STREAM_NAME`.
 const STREAM_NAME: Setting = Setting {
@@ -59,6 +60,30 @@ const ORDERING: Setting = Setting {
     meaning: "whether records of one key may share a request, and change places when Kinesis takes a part of it",
 };
 
+/// `RECORD_FORMAT`.
+const RECORD_FORMAT: Setting = Setting {
+    name: "RECORD_FORMAT",
+    default: Some("packet"),
+    expected: "`packet` or `kpl`",
+    meaning: "whether a record is a packet, or an aggregate of packets in the format of the Kinesis Producer Library",
+};
+
+/// `AGGREGATE_BUCKETS`.
+const AGGREGATE_BUCKETS: Setting = Setting {
+    name: "AGGREGATE_BUCKETS",
+    default: Some("16"),
+    expected: "a power of two from 1 to 65536",
+    meaning: "with `kpl`: into how many parts the keys fall; packets of one part share aggregates, in order",
+};
+
+/// `AGGREGATE_BYTES`.
+const AGGREGATE_BYTES: Setting = Setting {
+    name: "AGGREGATE_BYTES",
+    default: Some("25600"),
+    expected: "a number of bytes from 1 to 4194304",
+    meaning: "with `kpl`: the size up to which an aggregate is filled; 25 KiB is what a shard charges as one",
+};
+
 /// `REPLY_EXPRESSION`.
 const REPLY_EXPRESSION: Setting = Setting {
     name: "REPLY_EXPRESSION",
@@ -84,6 +109,9 @@ pub const SETTINGS: &[Setting] = &[
     PARTITION_KEY_EXPRESSION_FORMATTER,
     MAX_RECORD_BYTES,
     ORDERING,
+    RECORD_FORMAT,
+    AGGREGATE_BUCKETS,
+    AGGREGATE_BYTES,
     REPLY_EXPRESSION,
     UNDELIVERED_QUEUE_URL,
 ];
@@ -99,6 +127,8 @@ pub struct Settings {
     pub key_formatter: KeyFormatter,
     /// The largest record, and what is promised about order.
     pub limits: Limits,
+    /// How packets are gathered into aggregates; none makes each a record.
+    pub aggregation: Option<Aggregation>,
     /// What an acknowledged packet's sender gets.
     pub reply: Option<ByteExpression>,
     /// Where undelivered packets go before they go to the log.
@@ -114,13 +144,18 @@ impl Settings {
         let key = reader.optional(&PARTITION_KEY_EXPRESSION, KeyExpression::parse);
         let key_formatter = reader.optional(&PARTITION_KEY_FORMATTER, str::parse);
         let other_name = reader.optional(&PARTITION_KEY_EXPRESSION_FORMATTER, str::parse);
-        let record_bytes = reader.required(&MAX_RECORD_BYTES, record_bytes);
+        let largest = reader.required(&MAX_RECORD_BYTES, record_bytes);
         let ordering = reader.required(&ORDERING, ordering);
+        let format = reader.required(&RECORD_FORMAT, format);
+        let buckets = reader.required(&AGGREGATE_BUCKETS, buckets);
+        let bytes = reader.required(&AGGREGATE_BYTES, record_bytes);
         let reply = reader.optional(&REPLY_EXPRESSION, ByteExpression::parse);
         let undelivered_queue_url = reader.optional(&UNDELIVERED_QUEUE_URL, queue_url);
         let key_formatter: KeyFormatter = key_formatter.or(other_name).unwrap_or_default();
-        let limits = Limits { record_bytes: record_bytes?, ordering: ordering? };
-        Some(Self { stream: stream?, key, key_formatter, limits, reply, undelivered_queue_url })
+        let limits = Limits { record_bytes: largest?, ordering: ordering? };
+        let aggregation = Aggregation { buckets: buckets?, bytes: bytes? };
+        let aggregation = (format? == Format::Kpl).then_some(aggregation);
+        Some(Self { stream: stream?, key, key_formatter, limits, aggregation, reply, undelivered_queue_url })
     }
 }
 
@@ -166,6 +201,29 @@ fn stream_arn(text: &str) -> Result<String, &'static str> {
         _ => false,
     };
     valid.then(|| text.to_owned()).ok_or("")
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Packet,
+    Kpl,
+}
+
+fn format(text: &str) -> Result<Format, &'static str> {
+    match text {
+        "packet" => Ok(Format::Packet),
+        "kpl" => Ok(Format::Kpl),
+        _ => Err(""),
+    }
+}
+
+/// Most parts: with more than packets in any event, no two would share an aggregate.
+const MOST_BUCKETS: u32 = 65_536;
+
+fn buckets(text: &str) -> Result<Buckets, String> {
+    let count = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    let buckets = Buckets::new(count).map_err(|error| error.to_string())?;
+    if count <= MOST_BUCKETS { Ok(buckets) } else { Err(String::new()) }
 }
 
 fn ordering(text: &str) -> Result<Ordering, &'static str> {
@@ -264,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn aggregates_are_made_on_request() {
+        let stream = ("STREAM_NAME", "packets");
+        assert_eq!(read(&[stream]).unwrap().aggregation, None);
+        let by_default = Aggregation { buckets: Buckets::new(16).unwrap(), bytes: 25_600 };
+        assert_eq!(read(&[stream, ("RECORD_FORMAT", "kpl")]).unwrap().aggregation, Some(by_default));
+        for count in ["0", "3", "131072", "-1", "x"] {
+            let why = read(&[stream, ("AGGREGATE_BUCKETS", count)]).unwrap_err();
+            assert!(why.contains("AGGREGATE_BUCKETS: expected a power of two from 1 to 65536"), "{why}");
+        }
+    }
+
+    #[test]
     fn the_queue_is_a_url() {
         let stream = ("STREAM_NAME", "packets");
         for url in
@@ -300,6 +370,9 @@ mod tests {
             ("PARTITION_KEY_FORMATTER", "octal"),
             ("MAX_RECORD_BYTES", "4194305"),
             ("ORDERING", "Strict"),
+            ("RECORD_FORMAT", "KPL"),
+            ("AGGREGATE_BUCKETS", "12"),
+            ("AGGREGATE_BYTES", "0"),
             ("REPLY_EXPRESSION", "Tag"),
         ];
         let mistakes = read(&vars).unwrap_err();

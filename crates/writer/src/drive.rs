@@ -73,8 +73,7 @@ mod tests {
     fn check(pause: Duration, time: Duration, acknowledged: usize, requests: u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
-            let records: Vec<_> =
-                (0..600).map(|i: u32| Record { partition_key: i.to_string(), data: b"{}" }).collect();
+            let records: Vec<_> = (0..600).map(|i: u32| Record::new(i.to_string(), b"{}")).collect();
             let until = now() + time;
             let report = put(&Slow(pause), &records, Limits::default(), until).await;
             assert!(now() <= until + Duration::from_millis(1), "a timer counts whole milliseconds");

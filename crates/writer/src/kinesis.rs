@@ -75,6 +75,7 @@ impl PutRecords for Kinesis {
 fn entry(record: &Record<'_>) -> Result<PutRecordsRequestEntry, Failure> {
     PutRecordsRequestEntry::builder()
         .partition_key(&record.partition_key)
+        .set_explicit_hash_key(record.explicit_hash_key.map(|hash_key| hash_key.to_string()))
         .data(Blob::new(record.data))
         .build()
         .map_err(|error| Failure {

@@ -9,7 +9,7 @@
 //! # async fn example() {
 //! use std::time::{Duration, Instant};
 //! let stream = writer::Kinesis::connect(writer::StreamId::named("packets")).await;
-//! let records = [writer::Record { partition_key: "01020304".into(), data: b"{\"Data\":\"\"}" }];
+//! let records = [writer::Record::new("01020304", b"{\"Data\":\"\"}")];
 //! let until = Instant::now() + Duration::from_secs(18);
 //! let report = writer::put(&stream, &records, writer::Limits::default(), until).await;
 //! assert_eq!(report.acknowledged.len() + report.undelivered.len(), records.len());
@@ -22,6 +22,7 @@
 //! - `put`: the state machine
 //! - `report`: what became of every record
 //! - `drive`: the loop around the state machine
+//! - `aggregate`: many records in one, and an account of each all the same
 //! - `kinesis`: the AWS SDK behind the seam
 
 mod record;
@@ -40,6 +41,9 @@ pub use put::{ATTEMPT, Answer, IN_FLIGHT, Put, Request, SHORTEST_ATTEMPT, Step, 
 
 mod drive;
 pub use drive::{PutRecords, put};
+
+mod aggregate;
+pub use aggregate::{Aggregation, put_aggregated};
 
 mod kinesis;
 pub use kinesis::{Kinesis, StreamId};

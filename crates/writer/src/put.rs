@@ -122,7 +122,7 @@ impl Put {
             next_id: 0,
             fatal: None,
             jitter: fastrand::Rng::with_seed(seed),
-            effort: Effort::default(),
+            effort: Effort { records: records.len() as u64, ..Effort::default() },
         };
         for (index, record) in records.iter().enumerate() {
             let bytes = record.bytes();

@@ -5,11 +5,18 @@
 pub struct Record<'a> {
     /// 1 to 256 characters; its MD5 chooses the shard.
     pub partition_key: String,
+    /// A place in the hash space that chooses the shard instead.
+    pub explicit_hash_key: Option<u128>,
     /// The record's bytes as the consumer will see them.
     pub data: &'a [u8],
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A record whose partition key chooses its shard.
+    pub fn new(partition_key: impl Into<String>, data: &'a [u8]) -> Self {
+        Self { partition_key: partition_key.into(), explicit_hash_key: None, data }
+    }
+
     /// Bytes that count against the limits of a record and of a request: the data before base64, and the key.
     pub fn bytes(&self) -> usize {
         self.data.len() + self.partition_key.len()

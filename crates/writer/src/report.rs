@@ -43,6 +43,8 @@ pub struct Undelivered {
 /// Counts of what a put took; all are 0 for a put of nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
+    /// Records that were to be written; an aggregate is one, here and below.
+    pub records: u64,
     /// `PutRecords` requests sent.
     pub requests: u64,
     /// Entries sent again, each time counted.

@@ -98,7 +98,7 @@ async fn stream(address: SocketAddr, credentials: bool) -> Kinesis {
 }
 
 fn record() -> Record<'static> {
-    Record { partition_key: "k".into(), data: b"{}" }
+    Record::new("k", b"{}")
 }
 
 /// What one request comes to.

@@ -54,6 +54,15 @@ fn killed_consumers_lose_nothing_and_killed_producers_only_what_their_callers_kn
 }
 
 #[test]
+fn aggregates_lose_nothing_and_reorder_nothing_under_all_faults() {
+    check(
+        "--parameter RecordFormat=kpl --parameter Ordering=strict --shards 2 --fail-requests 0.15 \
+         --reset-before 0.15 --reset-after 0.15 --latency 1 --kill-functions 0.1",
+        20,
+    );
+}
+
+#[test]
 fn what_a_dead_stream_and_an_unwell_queue_do_not_take_is_in_the_log() {
     check("--fail-requests 1 --fail-queue 0.3", 1_000);
 }

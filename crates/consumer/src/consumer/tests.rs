@@ -68,7 +68,8 @@ impl Outcome {
     fn accounts_for(&self, given: usize) {
         let count = |name: &str| usize::try_from(self.summary()[name].as_u64().unwrap()).unwrap();
         let handled = count("Packets") + count("NotPackets") + count("Undecodable");
-        assert_eq!((count("Records"), handled + count("Reported")), (given, given));
+        let in_aggregates = count("UserRecords") - count("Aggregates");
+        assert_eq!((count("Records"), handled + count("Reported") - in_aggregates), (given, given));
         match &self.answer {
             Ok(Answer::Done) => assert_eq!(count("Reported"), 0),
             Ok(Answer::From(number)) => assert_eq!(number.parse::<usize>().unwrap(), handled),
@@ -160,10 +161,10 @@ fn what_is_no_packet_is_a_record() {
     );
     check_data(b"", "INFO", "record", json!({"size": 0, "text": ""}));
     check_data(
-        b"\xf3\x89\x9a\xc2",
+        b"\xf3\x89\x9a\xc1",
         "INFO",
         "record",
-        json!({"size": 4, "base64": "84mawg==", "ascii": "...."}),
+        json!({"size": 4, "base64": "84mawQ==", "ascii": "...."}),
     );
     check_data(b"{\"a\":1}", "INFO", "record", json!({"size": 7, "text": "{\"a\":1}"}));
     check_data(b"[{\"Data\":\"\"}]", "INFO", "record", json!({"size": 13, "text": "[{\"Data\":\"\"}]"}));
@@ -289,11 +290,11 @@ fn the_summary_counts_and_measures() {
             (&json!("FATAL"), &json!("undecodable"))
         );
         let mut summary = summary.clone();
-        assert_eq!(summary["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 9);
+        assert_eq!(summary["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 12);
         summary.as_object_mut().unwrap().remove("_aws");
         let want = json!({
             "timestamp": NOW, "level": "FATAL", "message": "summary", "requestId": "r-1", "FunctionName": "consumer",
-            "shard": "shardId-000000000006", "Records": 3, "Packets": 1, "NotPackets": 1, "Undecodable": 1, "Reported": 0,
+            "shard": "shardId-000000000006", "Records": 3, "Aggregates": 0, "UserRecords": 0, "BrokenAggregates": 0, "Packets": 1, "NotPackets": 1, "Undecodable": 1, "Reported": 0,
             "Bytes": 19, "MaxAge": 2500, "Milliseconds": 12, "ColdStart": cold_start,
         });
         assert_eq!(summary, want);
@@ -362,6 +363,75 @@ fn when_the_log_cannot_be_written_no_record_counts_as_handled() {
     check_unwritten(&[], Ok(Answer::Done));
 }
 
+fn aggregate(data: &[&[u8]]) -> Vec<u8> {
+    let mut aggregator = kpl::Aggregator::new();
+    for (number, data) in data.iter().enumerate() {
+        let partition_key = &format!("device-{number}");
+        aggregator.push(&kpl::UserRecord { partition_key, explicit_hash_key: Some(7), data }).unwrap();
+    }
+    aggregator.finish().unwrap()
+}
+
+#[test]
+fn an_aggregate_is_a_line_for_each_user_record_with_its_own_key_and_place() {
+    let data = aggregate(&[br#"{"Data":"eA=="}"#, b"no packet", br#"{"Data":"*"}"#]);
+    let outcome = Outcome::plain(&event(&[entry(0, b"before"), entry(1, &data), entry(2, b"behind")]));
+    outcome.accounts_for(3);
+    assert_eq!(outcome.answer, Ok(Answer::Done));
+    let place = |line: &Value| (line["sequenceNumber"].clone(), line["subSequenceNumber"].clone());
+    let number = |number: usize| json!(format!("{number:056}"));
+    let places: Vec<_> = outcome.lines[..5].iter().map(place).collect();
+    let of_the_aggregate = (0..3).map(|sub| (number(1), json!(sub)));
+    let want: Vec<_> = std::iter::once((number(0), Value::Null))
+        .chain(of_the_aggregate)
+        .chain([(number(2), Value::Null)])
+        .collect();
+    assert_eq!(places, want);
+    let keys: Vec<_> =
+        outcome.lines[1..4].iter().map(|line| line["partitionKey"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["device-0", "device-1", "device-2"]);
+    let messages: Vec<_> = outcome.lines[1..4].iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["packet", "record", "packet"]);
+    let summary = outcome.summary();
+    let counts =
+        ["Records", "Aggregates", "UserRecords", "BrokenAggregates", "Packets", "NotPackets", "Bytes"];
+    let counts: Vec<_> = counts.iter().map(|name| summary[name].as_u64().unwrap()).collect();
+    assert_eq!(counts, [3, 1, 3, 0, 2, 3, 12 + data.len() as u64]);
+}
+
+/// It is logged whole, with the reason, and its neighbours as always.
+#[track_caller]
+fn check_broken(data: &[u8], reason: &str) {
+    let outcome = Outcome::plain(&event(&[entry(0, data), entry(1, b"behind")]));
+    outcome.accounts_for(2);
+    assert_eq!(outcome.answer, Ok(Answer::Done));
+    let [broken, behind, summary] = &outcome.lines[..] else { panic!("{:?}", outcome.lines) };
+    assert_eq!((&broken["level"], &broken["message"]), (&json!("ERROR"), &json!("broken aggregate")));
+    assert!(broken["reason"].as_str().unwrap().contains(reason), "{broken}");
+    assert_eq!(STANDARD.decode(broken["base64"].as_str().unwrap()).unwrap(), data, "whole");
+    assert_eq!(behind["message"], "record");
+    assert_eq!((&summary["BrokenAggregates"], &summary["NotPackets"]), (&json!(1), &json!(2)));
+}
+
+#[test]
+fn a_broken_aggregate_is_logged_whole_and_blocks_nothing() {
+    let good = aggregate(&[br#"{"Data":"eA=="}"#, b"x"]);
+    let mut flipped = good.clone();
+    flipped[10] ^= 1;
+    check_broken(&flipped, "the aggregate ends in MD5");
+    check_broken(&good[..good.len() - 1], "the aggregate ends in MD5");
+    check_broken(&kpl::MAGIC, "an aggregate has at least 20 bytes, found 4");
+}
+
+#[test]
+fn an_aggregate_within_an_aggregate_is_data() {
+    let inner = aggregate(&[br#"{"Data":"eA=="}"#]);
+    let outcome = Outcome::plain(&event(&[entry(0, &aggregate(&[&inner]))]));
+    outcome.accounts_for(1);
+    assert_eq!(outcome.lines[0]["message"], "record");
+    assert_eq!(STANDARD.decode(outcome.lines[0]["base64"].as_str().unwrap()).unwrap(), inner);
+}
+
 #[test]
 fn a_panic_in_one_record_is_that_records_affair() {
     let entries: Vec<_> = (0..3).map(|number| entry(number, b"x")).collect();
@@ -380,10 +450,10 @@ fn a_panic_in_one_record_is_that_records_affair() {
             seen += 1;
             lines.push(Level::Info, "begun", &());
             assert!(seen != 2, "number {seen} is too much");
-            Ok((Kind::Packet, 1))
+            Ok(Tally { packets: 1, bytes: 1, ..Tally::default() })
         },
     );
-    assert_eq!((tally.packets, tally.undecodable, tally.bytes, tally.handled()), (2, 1, 2, 3));
+    assert_eq!((tally.packets, tally.undecodable, tally.bytes, tally.handled), (2, 1, 2, 3));
     let mut out = Vec::new();
     lines.write_to(&mut out).unwrap();
     let lines: Vec<Value> = out.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
@@ -553,7 +623,10 @@ fn every_sample_event_is_handled_or_refused_as_its_name_says() {
         assert_eq!(outcome.answer, Ok(Answer::Done), "{name}");
         let records = serde_json::from_str::<Value>(&event).unwrap()["Records"].as_array().unwrap().len();
         outcome.accounts_for(records);
-        assert_eq!(outcome.lines.len(), records + 1, "{name}");
+        let count = |name: &str| usize::try_from(outcome.summary()[name].as_u64().unwrap()).unwrap();
+        let lines = records - count("Aggregates") + count("UserRecords") + 1;
+        assert_eq!((outcome.lines.len(), count("BrokenAggregates")), (lines, 0), "{name}");
+        assert_eq!(count("Aggregates") > 0, name.contains("aggregate"), "{name}");
     }
     assert!(count > 0, "no samples in {folder}");
 }

@@ -121,7 +121,7 @@ fn run_records(
 
 fn record(key: &str, bytes: usize) -> Record<'static> {
     static ZEROS: [u8; 5 * 1024 * 1024] = [0; 5 * 1024 * 1024];
-    Record { partition_key: key.into(), data: &ZEROS[..bytes] }
+    Record::new(key, &ZEROS[..bytes])
 }
 
 fn key_of<'a>(records: &'a [Record<'_>], index: usize) -> &'a str {
@@ -217,7 +217,10 @@ fn only_the_failed_entries_go_again() {
         _ => all(records),
     });
     assert_eq!(run.requests, [vec![0, 1, 2], vec![1]]);
-    assert_eq!(run.report.effort, Effort { requests: 2, retries: 1, throttled: 1, possible_duplicates: 0 });
+    assert_eq!(
+        run.report.effort,
+        Effort { records: 3, requests: 2, retries: 1, throttled: 1, possible_duplicates: 0 }
+    );
 }
 
 #[test]
