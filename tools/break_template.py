@@ -87,8 +87,11 @@ BREAKS = {
     rules.every_alarm_tells_somebody_what_it_means: [
         ("      OKActions: !If [HasAlarmTopic, [!Ref AlarmTopicArn], !Ref AWS::NoValue]\n", ""),
         ("TreatMissingData: notBreaching", "TreatMissingData: missing"),
+        ("TreatMissingData: ignore", "TreatMissingData: notBreaching"),
         ("  NothingReadAlarm:", "  NothingAlarm:"),
     ],
+    rules.what_is_filled_in_decides_no_alarm: [("      DatapointsToAlarm: 5\n", ""), ("EvaluationPeriods: 4", "EvaluationPeriods: 3")],
+    rules.error_lines_are_errors: [(' && $.message != "record"', "")],
     rules.the_dashboard_shows_what_there_is: [('"Rivulet","Retries"', '"Rivulet","Retrys"'), ('["AWS/SQS"', '["AWS/SNS"')],
 }
 

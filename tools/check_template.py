@@ -30,7 +30,9 @@ PSEUDO = {f"AWS::{name}" for name in ("AccountId", "NoValue", "Partition", "Regi
 
 # What must be watched: namespace, metric, and whose.
 WATCHED = [
+    ("AWS/ApiGateway", "5xx", "Api"),
     ("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", "Stream"),
+    ("AWS/Logs", "IncomingLogEvents", "ListenerLog"),
     ("AWS/Kinesis", "IncomingRecords", "Stream"),
     ("AWS/Kinesis", "WriteProvisionedThroughputExceeded", "Stream"),
     ("AWS/Lambda", "DestinationDeliveryFailures", "Consumer"),
@@ -334,10 +336,26 @@ def every_alarm_tells_somebody_what_it_means(given):
     for name, alarm in given.of_type("AWS::CloudWatch::Alarm").items():
         if alarm.get("AlarmActions") != topic or alarm.get("OKActions") != topic:
             yield f"{name} does not tell the topic"
-        if not alarm.get("AlarmDescription") or alarm.get("TreatMissingData") != "notBreaching":
+        # A queue that nobody touches may have no metrics; of everything else silence is a good sign.
+        silence = "ignore" if alarm.get("Namespace") == "AWS/SQS" else "notBreaching"
+        if not alarm.get("AlarmDescription") or alarm.get("TreatMissingData") != silence:
             yield f"{name} does not say what it means, or what silence means"
         if f"`{name.removesuffix('Alarm')}`" not in README:
             yield f"{name} is not in the README"
+
+
+def what_is_filled_in_decides_no_alarm(given):
+    for name, alarm in given.of_type("AWS::CloudWatch::Alarm").items():
+        filled = any("FILL(" in json.dumps(each.get("Expression", "")) for each in alarm.get("Metrics", []))
+        if filled and not alarm.get("DatapointsToAlarm", 99) < alarm["EvaluationPeriods"]:
+            yield f"{name} needs every period, and FILL makes up the last one"
+
+
+def error_lines_are_errors(given):
+    for name, each in given.of_type("AWS::Logs::MetricFilter").items():
+        for message in ("summary", "packet", "record"):
+            if f'$.message != "{message}"' not in each["FilterPattern"]:
+                yield f"{name} counts a {message}, which is written whatever the level"
 
 
 def the_dashboard_shows_what_there_is(given):

@@ -44,7 +44,7 @@ account: $(TOOLS) ## whose account and which region the targets below will reach
 	@$(ACCOUNT)
 
 deploy: account build ## creates the stack, or brings it up to date; its parameters are in samconfig.toml
-	$(WITH_TOOLS) sam deploy --stack-name $(STACK) $(ARGS)
+	$(WITH_TOOLS) sam deploy --stack-name $(STACK) --s3-prefix $(STACK) $(ARGS)
 
 # The folder of the event says which function it is for.
 EVENT_FOR = $(notdir $(patsubst %/,%,$(dir $(EVENT))))
@@ -73,9 +73,15 @@ export LINES
 
 destroy: $(TOOLS) ## deletes the stack with its stream and queue, and says what stays; ARGS=--no-prompts does not ask
 	@$(ACCOUNT) --stack $(STACK)
-	@bucket=$$($(WITH_TOOLS) aws cloudformation describe-stacks --stack-name $(STACK) --output text \
-		--query "Stacks[0].Outputs[?OutputKey=='FailureBucketName'].OutputValue") && \
-	echo "The bucket with what the mapping gave up stays. To empty and delete it: aws s3 rb --force s3://$$bucket"
+	@output() { $(WITH_TOOLS) aws cloudformation describe-stacks --stack-name $(STACK) --output text \
+		--query "Stacks[0].Outputs[?OutputKey=='$$1'].OutputValue"; }; \
+	bucket=$$(output FailureBucketName) && queue=$$(output UndeliveredQueueUrl) || exit 1; \
+	case "$$bucket" in ""|None) ;; *) \
+		echo "The bucket with what the mapping gave up stays. To empty and delete it: aws s3 rb --force s3://$$bucket";; esac; \
+	case "$$queue" in ""|None) ;; *) \
+		echo "In the queue of undelivered packets, which goes with the stack: about $$($(WITH_TOOLS) aws sqs get-queue-attributes \
+			--queue-url "$$queue" --attribute-names ApproximateNumberOfMessages --output text \
+			--query Attributes.ApproximateNumberOfMessages) messages";; esac
 	$(WITH_TOOLS) sam delete --stack-name $(STACK) $(ARGS)
 
 # Not AWS, but a server of this machine with an account of its own; nothing of yours is asked for or used.

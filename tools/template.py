@@ -35,6 +35,7 @@ CASES = {
     "function-url-open": {"FunctionUrl": "true", "HttpAuthorization": "NONE"},
     "udp-to-producer": LISTENER,
     "udp-to-stream": {**LISTENER, "GatewayDestination": "stream"},
+    "udp-without-key": {**LISTENER, "GatewayDestination": "stream", "PartitionKeyExpression": ""},
     "everything": {
         **LISTENER, **TOPIC, "HttpApi": "true", "FunctionUrl": "true", "HttpAuthorization": "NONE",
         "ShardCount": 4, "ProducerConcurrency": "10", "ConsumerConcurrency": "40", "ParallelizationFactor": 10,

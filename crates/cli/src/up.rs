@@ -237,7 +237,7 @@ impl Run<'_> {
         }
         if !unfinished.is_empty() {
             let file = unfinished.write().context("what was unfinished could not be written to a file")?;
-            screen::note(&format!("what was unfinished is in {}", file.display()));
+            screen::note(&format!("what was unfinished, or is left in the queue, is in {}", file.display()));
         }
         Ok(End::Done)
     }

@@ -84,7 +84,7 @@ fn a_mistaken_setting_is_shown_and_the_packets_are_kept() {
     let file = ended
         .said
         .lines()
-        .find_map(|line| line.split_once("what was unfinished is in "))
+        .find_map(|line| line.split_once("what was unfinished, or is left in the queue, is in "))
         .unwrap()
         .1
         .to_owned();

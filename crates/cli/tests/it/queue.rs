@@ -92,7 +92,12 @@ fn packets_too_large_for_the_stream_come_back_from_the_queue_and_larger_ones_fro
         .flat_map(|line| BASE64_STANDARD.decode(line["base64"].as_str().unwrap()).unwrap())
         .collect();
     assert!(serde_json::from_slice::<Value>(&parts).unwrap() == largest, "whole");
-    let file = ended.said.lines().find_map(|line| line.split_once("what was unfinished is in ")).unwrap().1;
+    let file = ended
+        .said
+        .lines()
+        .find_map(|line| line.split_once("what was unfinished, or is left in the queue, is in "))
+        .unwrap()
+        .1;
     let file = std::fs::read_to_string(project().join(file)).unwrap();
     assert!(file.lines().any(|line| serde_json::from_str::<Value>(line).unwrap()["Packet"] == left));
 }
