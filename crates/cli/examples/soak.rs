@@ -31,7 +31,7 @@ const RUNS: [(Caller, u32, &str); 12] = [
     (Caller::Http, 5_000, "--fail-requests 1 --fail-queue 0.3"),
     (
         Caller::Http,
-        1_000,
+        100,
         "--parameter RecordFormat=kpl --parameter Ordering=strict --fail-requests 0.05 --reset-before 0.05 \
          --reset-after 0.05 --latency 2 --kill-functions 0.1",
     ),

@@ -1,5 +1,6 @@
 //! The event source mapping of a template.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -26,8 +27,12 @@ const MAPPING: Members = Members {
     without_effect: &["DestinationConfig", "MetricsConfig", "Tags"],
 };
 
+/// `MaximumRetryAttempts`; -1 is until the records expire (Lambda API reference: CreateEventSourceMapping).
+const ATTEMPTS: RangeInclusive<i64> = -1..=10_000;
+
 pub(super) fn mapping(
     root: &Value,
+    consumer: &str,
     resolver: &Resolver,
     notes: &mut Vec<String>,
 ) -> Result<mapping::Settings> {
@@ -35,10 +40,18 @@ pub(super) fn mapping(
         .ok_or_else(|| anyhow!("there is no AWS::Lambda::EventSourceMapping"))?;
     let of = found["Properties"].as_object().cloned().unwrap_or_default();
     MAPPING.note(name, &found["Properties"], notes)?;
+    if !resolver.is_stream_arn(&found["Properties"]["EventSourceArn"]) {
+        let arn = &found["Properties"]["EventSourceArn"];
+        bail!("EventSourceArn of {name} is {arn}, expected the Arn of the template's stream");
+    }
+    let function = &found["Properties"]["FunctionName"];
+    if !is_function(root, consumer, function) {
+        bail!("FunctionName of {name} is {function}, expected !Ref {consumer} or !GetAtt {consumer}.Arn");
+    }
     if resolver.number(&of, "ParallelizationFactor", 1)? != 1 {
         bail!("{name} has a ParallelizationFactor above 1, which is not simulated here");
     }
-    let seconds = |member: &str, default, allowed: std::ops::RangeInclusive<i64>| {
+    let seconds = |member: &str, default, allowed: RangeInclusive<i64>| {
         let seconds = resolver.number(&of, member, default)?;
         if !allowed.contains(&seconds) {
             bail!("{member} of {name} is {seconds}, expected {} to {}", allowed.start(), allowed.end());
@@ -62,7 +75,7 @@ pub(super) fn mapping(
     Ok(mapping::Settings {
         batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
         window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
-        attempts: u32::try_from(resolver.number(&of, "MaximumRetryAttempts", -1)?).ok(),
+        attempts: u32::try_from(resolver.within(name, &of, "MaximumRetryAttempts", -1, ATTEMPTS)?).ok(),
         record_age,
         bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
         partial_answers,
@@ -72,4 +85,12 @@ pub(super) fn mapping(
             other => bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON or LATEST"),
         },
     })
+}
+
+/// Whether `value` names the function: by its logical id, its ARN, or the words of its own `FunctionName`.
+fn is_function(root: &Value, function: &str, value: &Value) -> bool {
+    let own = &root["Resources"][function]["Properties"]["FunctionName"];
+    *value == json!({ "Ref": function })
+        || *value == json!({ "Fn::GetAtt": [function, "Arn"] })
+        || (!own.is_null() && value == own)
 }

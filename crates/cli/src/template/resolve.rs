@@ -1,9 +1,10 @@
 //! Parameters, mappings and conditions, put in their places.
 //!
-//! What is resolved: `Ref` to a parameter and to `AWS::NoValue`, `Fn::FindInMap`, and `Fn::If` with the conditions that
-//! parameters decide. Other intrinsic functions stay as they are and have no value here.
+//! What is resolved: `Ref` to a parameter and to `AWS::NoValue`, `Fn::FindInMap`, `Fn::Sub` of parameters, and `Fn::If`
+//! with the conditions that parameters decide. Other intrinsic functions stay as they are and have no value here.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ const DEPTH: usize = 16;
 
 /// Gives parameters their values.
 pub(super) struct Resolver {
+    declared: Map<String, Value>,
     parameters: BTreeMap<String, Value>,
     conditions: Map<String, Value>,
     mappings: Value,
@@ -35,18 +37,31 @@ impl Resolver {
             check_parameter(name, value, &declared[name])?;
             *known = json!(value);
         }
-        let named = |kind: &str| {
-            let resources = root["Resources"].as_object().into_iter().flatten();
-            let of_kind = resources.filter(|(_, resource)| resource["Type"] == kind);
-            of_kind.map(|(name, _)| name.clone()).collect::<Vec<_>>()
-        };
-        Ok(Self {
+        let mut resolver = Self {
+            declared,
             parameters,
             conditions: root["Conditions"].as_object().cloned().unwrap_or_default(),
             mappings: root["Mappings"].clone(),
-            stream: named("AWS::Kinesis::Stream").into_iter().next(),
-            queues: named("AWS::SQS::Queue"),
-        })
+            stream: None,
+            queues: Vec::new(),
+        };
+        for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
+            let kind = resource["Type"].as_str();
+            if kind == Some("AWS::Kinesis::Stream") && resolver.is_present(name, resource)? {
+                resolver.stream.get_or_insert_with(|| name.clone());
+            } else if kind == Some("AWS::SQS::Queue") && resolver.is_present(name, resource)? {
+                resolver.queues.push(name.clone());
+            }
+        }
+        Ok(resolver)
+    }
+
+    /// Names parameters that are `given` and declare a pattern: AWS holds them to it, and here nobody does.
+    pub(super) fn patterns(&self, given: &[(String, String)]) -> Option<String> {
+        let names = given.iter().map(|(name, _)| name.as_str());
+        let names: Vec<_> = names.filter(|name| !self.declared[*name]["AllowedPattern"].is_null()).collect();
+        (!names.is_empty())
+            .then(|| format!("AllowedPattern of {}: for AWS, not checked here", names.join(" and ")))
     }
 
     /// Holds the template's rules; an assertion that cannot be decided here holds.
@@ -72,12 +87,20 @@ impl Resolver {
     pub(super) fn resources(&self, root: &Value) -> Result<Map<String, Value>> {
         let mut present = Map::new();
         for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
-            let condition = resource["Condition"].as_str().map(|condition| self.condition(condition, 0));
-            if condition.transpose()?.flatten() != Some(false) {
+            if self.is_present(name, resource)? {
                 present.insert(name.clone(), self.resolved(resource)?.unwrap_or_default());
             }
         }
         Ok(present)
+    }
+
+    /// Whether there is the resource; one whose condition cannot be decided here is there.
+    fn is_present(&self, name: &str, resource: &Value) -> Result<bool> {
+        match &resource["Condition"] {
+            Value::Null => Ok(true),
+            Value::String(condition) => Ok(self.condition(condition, 0)? != Some(false)),
+            other => bail!("Condition of {name} is {other}, expected a condition's name"),
+        }
     }
 
     /// The value with everything in its place that is known here; none for `AWS::NoValue`.
@@ -94,6 +117,8 @@ impl Resolver {
                     None => value.clone(),
                 },
                 Some(("Fn::If", choice)) => return self.choice(choice),
+                Some(("Fn::Sub", argument)) => self.substituted(argument)?.unwrap_or_else(|| value.clone()),
+                Some(("Fn::GetAtt", Value::String(path))) => reference(path),
                 Some(("Fn::FindInMap", path)) => self.found(path)?.unwrap_or_else(|| value.clone()),
                 _ => {
                     let members = object
@@ -135,6 +160,40 @@ impl Resolver {
             Some(found) if keys.len() == 3 => Ok(Some(found.clone())),
             _ => bail!("the template's Mappings hold nothing at {}", keys.join(", ")),
         }
+    }
+
+    /// The text of an `Fn::Sub`, if all that it needs has a value here. One reference alone is that reference.
+    fn substituted(&self, argument: &Value) -> Result<Option<Value>> {
+        let none = Map::new();
+        let (pattern, own) = match argument.as_array().map(Vec::as_slice) {
+            Some([pattern, Value::Object(own)]) => (text(pattern), own),
+            _ => (text(argument), &none),
+        };
+        let Some(pattern) = pattern else {
+            bail!("an Fn::Sub is {argument}, expected a text, or a text and its variables");
+        };
+        let (mut whole, mut rest) = (String::new(), pattern.as_str());
+        while let Some((before, name, behind)) = variable(rest) {
+            whole.push_str(before);
+            rest = behind;
+            if let Some(literal) = name.strip_prefix('!') {
+                whole.push_str(&format!("${{{literal}}}"));
+                continue;
+            }
+            let value = match own.get(name) {
+                Some(value) => self.resolved(value)?,
+                None => self.parameter(name),
+            };
+            match value.as_ref().and_then(text) {
+                Some(value) => whole.push_str(&value),
+                None if pattern.len() == "${}".len() + name.len() => {
+                    return Ok(Some(value.unwrap_or_else(|| reference(name))));
+                }
+                None => return Ok(None),
+            }
+        }
+        whole.push_str(rest);
+        Ok(Some(Value::String(whole)))
     }
 
     /// Whether a condition holds; none where that cannot be known here.
@@ -179,6 +238,22 @@ impl Resolver {
         text.parse().map_err(|_| anyhow!("{name} is {text}, expected a number"))
     }
 
+    /// A number of the resource `name` that AWS takes in this range only.
+    pub(super) fn within(
+        &self,
+        name: &str,
+        of: &Map<String, Value>,
+        member: &str,
+        default: i64,
+        allowed: RangeInclusive<i64>,
+    ) -> Result<i64> {
+        let number = self.number(of, member, default)?;
+        if !allowed.contains(&number) {
+            bail!("{member} of {name} is {number}, expected {} to {}", allowed.start(), allowed.end());
+        }
+        Ok(number)
+    }
+
     pub(super) fn truth(&self, of: &Map<String, Value>, name: &str) -> Result<bool> {
         let Some(value) = of.get(name) else { return Ok(false) };
         match text(value).as_deref() {
@@ -206,11 +281,20 @@ impl Resolver {
     }
 }
 
-/// What AWS would refuse of a parameter's value; patterns are left to the functions, which know more of their settings.
+/// What AWS would refuse of a parameter's value, patterns aside.
 fn check_parameter(name: &str, value: &str, about: &Value) -> Result<()> {
     let allowed: Vec<_> = about["AllowedValues"].as_array().into_iter().flatten().filter_map(text).collect();
     if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == value) {
         bail!("the parameter {name} is {value}, expected one of {}", allowed.join(", "));
+    }
+    let characters = u64::try_from(value.chars().count()).unwrap_or(u64::MAX);
+    if about["MinLength"].as_u64().is_some_and(|least| characters < least)
+        || about["MaxLength"].as_u64().is_some_and(|most| characters > most)
+    {
+        let (least, most) = (text(&about["MinLength"]), text(&about["MaxLength"]));
+        let (least, most) =
+            (least.unwrap_or_else(|| "0".into()), most.unwrap_or_else(|| "any number of".into()));
+        bail!("the parameter {name} has {characters} characters, expected {least} to {most}");
     }
     if about["Type"] == "Number" {
         let least = about["MinValue"].as_i64().unwrap_or(i64::MIN);
@@ -231,6 +315,27 @@ fn only(object: &Map<String, Value>) -> Option<(&str, &Value)> {
     members.next().filter(|_| members.next().is_none()).map(|(name, value)| (name.as_str(), value))
 }
 
+/// Whether the value is one that AWS makes of others: it has no members of its own.
+pub(super) fn is_intrinsic(value: &Value) -> bool {
+    let member = value.as_object().and_then(only);
+    member.is_some_and(|(name, _)| ["Ref", "Condition"].contains(&name) || name.starts_with("Fn::"))
+}
+
+/// The first `${…}` of a text: what is before it, in it and behind it.
+fn variable(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once("${")?;
+    let (name, behind) = rest.split_once('}')?;
+    Some((before, name, behind))
+}
+
+/// What `${name}` refers to where no parameter is meant: a resource, or an attribute of one.
+fn reference(name: &str) -> Value {
+    match name.split_once('.') {
+        Some((of, attribute)) => json!({ "Fn::GetAtt": [of, attribute] }),
+        None => json!({ "Ref": name }),
+    }
+}
+
 /// Whether all hold: one that does not settles it, whatever of the others is not known.
 fn all(conditions: &[Option<bool>]) -> Option<bool> {
     if conditions.contains(&Some(false)) {
@@ -248,3 +353,6 @@ pub(super) fn text(value: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

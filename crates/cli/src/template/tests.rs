@@ -125,6 +125,20 @@ fn the_templates_rules_hold_here_too() {
 }
 
 #[track_caller]
+fn check_parameter_noted(given: (&str, &str), want: Option<&str>) {
+    let notes = under(&[given]).unwrap().notes;
+    let found = notes.iter().find(|note| note.contains("AllowedPattern"));
+    assert_eq!(found.map(String::as_str), want);
+}
+
+#[test]
+fn a_pattern_that_a_given_parameter_has_is_named_as_not_checked() {
+    let want = Some("AllowedPattern of LogPackets: for AWS, not checked here");
+    check_parameter_noted(("LogPackets", "most"), want);
+    check_parameter_noted(("BatchSize", "1"), None);
+}
+
+#[track_caller]
 fn check_refused(from: &str, to: &str, want: &str) {
     assert!(TEMPLATE.contains(from), "the template has no {from}");
     let why = format!("{:#}", Template::parse(&TEMPLATE.replace(from, to), &[]).unwrap_err());
@@ -141,6 +155,112 @@ fn what_would_change_what_happens_to_records_is_refused_by_name() {
         "RecordDistributionStrategy: AUTO\n      X:",
         "RecordDistributionStrategy",
     );
+}
+
+#[track_caller]
+fn check_noted(from: &str, to: &str, want: &str) {
+    assert!(TEMPLATE.contains(from), "the template has no {from}");
+    let notes = Template::parse(&TEMPLATE.replace(from, to), &[]).unwrap().notes.join("\n");
+    assert!(notes.contains(want), "{want} is not in {notes}");
+}
+
+#[test]
+fn what_has_no_effect_is_noted_by_name() {
+    check_noted("Globals:\n", "Globals:\n  HttpApi: {}\n", "HttpApi of the template's Globals");
+    check_noted(
+        "    Runtime: provided",
+        "    Tracing: Active\n    Runtime: provided",
+        "Tracing of the template's Globals.Function",
+    );
+    check_noted("MaximumMessageSize: 1048576", "DelaySeconds: 5", "DelaySeconds and MessageRetentionPeriod");
+    check_noted(
+        "MaximumMessageSize: 1048576",
+        "MaximumMessageSize: 262144",
+        "MaximumMessageSize of the template's UndeliveredQueue: here it is 1048576 bytes",
+    );
+    check_noted(
+        "          OnFailure:\n            Type",
+        "          OnSuccess:\n            Type",
+        "OnSuccess of Producer",
+    );
+    check_noted("ORDERING: !Ref Ordering", "OWN: !Ref AWS::Region", "OWN is {\"Ref\":\"AWS::Region\"}");
+    check_noted(
+        "  Consumer:\n",
+        "  Another:\n    Type: AWS::SQS::Queue\n  Consumer:\n",
+        "one queue stands for Another and UndeliveredQueue",
+    );
+}
+
+#[test]
+fn a_second_of_what_there_is_one_of_is_refused_by_name() {
+    let second = |kind: &str| format!("Resources:\n  Second:\n    Type: {kind}\n");
+    for kind in ["AWS::Lambda::EventSourceMapping", "AWS::Kinesis::Stream"] {
+        check_refused("Resources:\n", &second(kind), &format!("a second {kind}"));
+    }
+    let third = second("AWS::Serverless::Function");
+    check_refused("Resources:\n", &third, "Second is a third AWS::Serverless::Function");
+    let again = format!("{third}    Metadata: {{BuildProperties: {{Binary: producer}}}}\n");
+    check_refused("Resources:\n", &again, "Second is a second AWS::Serverless::Function");
+}
+
+#[test]
+fn one_of_two_streams_that_exclude_each_other_is_the_stream() {
+    let other = "Resources:\n  Other:\n    Type: AWS::Kinesis::Stream\n    Condition: HasHttpApi\n";
+    let template = Template::parse(&TEMPLATE.replace("Resources:\n", other), &[]).unwrap();
+    let arn = ("STREAM_ARN".to_owned(), Variable::StreamArn);
+    assert!(template.producer.environment.contains(&arn));
+}
+
+#[test]
+fn a_mapping_binds_the_stream_to_the_consumer_and_nothing_else() {
+    check_refused(
+        "FunctionName: !Ref Consumer\n",
+        "FunctionName: !Ref Producer\n",
+        "expected !Ref Consumer or",
+    );
+    check_refused("FunctionName: !Ref Consumer\n      S", "S", "FunctionName of Mapping is null");
+    let elsewhere = "EventSourceArn: arn:aws:kinesis:eu-west-1:000000000000:stream/packets";
+    check_refused("EventSourceArn: !GetAtt Stream.Arn", elsewhere, "EventSourceArn of Mapping is \"arn:aws");
+    check_refused("EventSourceArn: !GetAtt Stream.Arn", "", "EventSourceArn of Mapping is null");
+    for words in ["!GetAtt Consumer.Arn", "!Sub \"${Consumer.Arn}\"", "!Sub \"${AWS::StackName}-consumer\""] {
+        let text = TEMPLATE.replace("FunctionName: !Ref Consumer\n", &format!("FunctionName: {words}\n"));
+        assert!(text != TEMPLATE && Template::parse(&text, &[]).is_ok(), "{words}");
+    }
+}
+
+#[test]
+fn a_setting_of_the_functions_has_a_value_or_is_refused() {
+    let log = [::function::log::FORMAT, ::function::log::LEVEL];
+    for setting in producer::SETTINGS.iter().chain(consumer::SETTINGS).chain(&log) {
+        let own = format!("          {}: ", setting.name);
+        let from = if TEMPLATE.contains(&own) { own.trim_start() } else { "ORDERING: " };
+        check_refused(
+            &format!("          {from}"),
+            &format!("{own}!Ref AWS::Region #"),
+            "{\"Ref\":\"AWS::Region\"}, which has no value here",
+        );
+    }
+    check_refused("ORDERING: !Ref", "ORDERING: #", "ORDERING of Producer is null");
+    check_refused("LogFormat: JSON", "LogFormat: !Ref AWS::Region", "LogFormat of Producer is");
+    check_refused("        Variables:\n", "        Variable:\n", "Environment of Producer has Variable,");
+    check_refused(
+        "        Variables:\n",
+        "        Variables: !Transform\n",
+        "Variables of Producer is {\"Fn::Tr",
+    );
+}
+
+#[test]
+fn globals_and_a_functions_own_members_are_taken_together() {
+    let globals = "    Environment: {Variables: {ORDERING: strict, OWN: a}}\n    LoggingConfig: {LogFormat: Text}\n    Runtime:";
+    let template = Template::parse(&TEMPLATE.replace("    Runtime:", globals), &[]).unwrap();
+    let of = |name: &str| {
+        let variables = template.producer.environment.iter();
+        variables.filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("ORDERING"), [Variable::Text("relaxed".into())]);
+    assert_eq!(of("OWN"), [Variable::Text("a".into())]);
+    assert_eq!(of("AWS_LAMBDA_LOG_FORMAT"), [Variable::Text("JSON".into())]);
 }
 
 #[test]
@@ -176,13 +296,40 @@ fn mistaken_values_are_refused_by_name() {
         "MaximumRetryAttempts of Producer is 3, expected 0 to 2",
     );
     check_refused("MaximumEventAgeInSeconds: 3600", "MaximumEventAgeInSeconds: 59", "expected 60 to 21600");
+    for attempts in ["-2", "10001"] {
+        check_refused(
+            "MaximumRetryAttempts: 10",
+            &format!("MaximumRetryAttempts: {attempts}"),
+            &format!("MaximumRetryAttempts of Mapping is {attempts}, expected -1 to 10000"),
+        );
+    }
+    for memory in ["127", "10241"] {
+        check_refused(
+            "MemorySize: 512",
+            &format!("MemorySize: {memory}"),
+            &format!("MemorySize of Producer is {memory}, expected 128 to 10240"),
+        );
+    }
+    check_refused("Runtime: provided.al2023", "Runtime: python3.13", "Runtime of Producer is \"python3.13\"");
+    check_refused("    Runtime: provided.al2023\n", "", "Runtime of Producer is null");
+    check_refused("EncryptionType: KMS", "EncryptionType: NONE", "EncryptionType of Stream is \"NONE\"");
+    check_refused("        KeyId: alias/aws/kinesis\n", "", "StreamEncryption of Stream has no KeyId");
+    check_refused("[OnDemand, ON_DEMAND, PROVISIONED]", "[OnDemand, [], []]", "StreamMode of Stream is []");
+    check_refused(
+        "ShardCount: !If [OnDemand, !Ref AWS::NoValue,",
+        "ShardCount: !If [OnDemand, 2,",
+        "ShardCount of Stream is 2, an ON_DEMAND stream takes none",
+    );
+    check_refused("SqsManagedSseEnabled: true", "FifoQueue: true", "UndeliveredQueue is a FifoQueue");
+    check_refused("MaximumMessageSize: 1048576", "MaximumMessageSize: 1023", "expected 1024 to 1048576");
+    check_refused("Condition: HasHttpApi", "Condition: [HasHttpApi]", "expected a condition's name");
     check_refused("Binary: producer", "Binary: other", "Binary: producer");
 }
 
 #[test]
 fn misspelt_keys_are_refused_by_name() {
     check_refused("      Timeout: 20", "      TimeOut: 20", "Producer has TimeOut, which is not known");
-    check_refused("    Runtime: provided", "    RunTime: provided", "Globals has RunTime");
+    check_refused("    Runtime: provided", "    RunTime: provided", "Globals.Function has RunTime");
     check_refused(
         "        ApplicationLogLevel: !Ref",
         "        LogLevel: !Ref",
@@ -190,6 +337,26 @@ fn misspelt_keys_are_refused_by_name() {
     );
     check_refused("BisectBatchOnFunctionError", "BisectBatchOnError", "Mapping has BisectBatchOnError");
     check_refused("RetentionPeriodHours", "RetentionPeriod", "Stream has RetentionPeriod");
+    check_refused("Globals:\n  Function:", "Globals:\n  Functions:", "Globals has Functions");
+    check_refused(
+        "MaximumEventAgeInSeconds",
+        "MaximumEventAge",
+        "EventInvokeConfig of Producer has MaximumEventAge,",
+    );
+    check_refused(
+        "          OnFailure:\n            Type",
+        "          OnFail:\n            Type",
+        "DestinationConfig of Producer has OnFail,",
+    );
+    check_refused("            Type: SQS", "            Kind: SQS", "OnFailure of Producer has Kind");
+    check_refused("EncryptionType: KMS", "Encryption: KMS", "StreamEncryption of Stream has Encryption,");
+    check_refused("        StreamMode:", "        Mode:", "StreamModeDetails of Stream has Mode,");
+    check_refused(
+        "      StreamEncryption:\n",
+        "      StreamEncryption: !Transform\n",
+        "StreamEncryption of Stream is",
+    );
+    check_refused("MessageRetentionPeriod", "RetentionPeriod", "UndeliveredQueue has RetentionPeriod,");
     check_refused(
         "  Mapping:\n",
         "  Mapping:\n    DependOn: Stream\n",
@@ -215,33 +382,6 @@ fn mistaken_conditions_are_refused_by_name() {
         "!If [OnDemand]",
         "expected a condition's name and two",
     );
-}
-
-#[track_caller]
-fn check_decided(condition: &str, want: Option<&str>) {
-    let text = format!(
-        "Parameters: {{P: {{Default: x}}}}\nConditions: {{Yes: !Equals [!Ref P, x], No: !Not [!Condition Yes], C: {condition}}}\n"
-    );
-    let documents = Yaml::load_from_str(&text).unwrap();
-    let root = yaml::json_of(&documents[0], 0).unwrap();
-    let resolver = Resolver::new(&root, &[]).unwrap();
-    let value = resolver.resolved(&json!({ "Fn::If": ["C", "yes", "no"] })).unwrap().unwrap();
-    assert_eq!(value.as_str(), want, "{condition}");
-}
-
-#[test]
-fn conditions_are_decided_as_far_as_their_parts_are_known() {
-    check_decided("!Condition Yes", Some("yes"));
-    check_decided("!Condition No", Some("no"));
-    check_decided("!And [!Condition Yes, !Condition No]", Some("no"));
-    check_decided("!Or [!Condition Yes, !Condition No]", Some("yes"));
-    check_decided("!Equals [!Ref AWS::Region, x]", None);
-    check_decided("!And [!Condition No, !Equals [!Ref AWS::Region, x]]", Some("no"));
-    check_decided("!And [!Condition Yes, !Equals [!Ref AWS::Region, x]]", None);
-    check_decided("!Or [!Condition Yes, !Equals [!Ref AWS::Region, x]]", Some("yes"));
-    check_decided("!Or [!Condition No, !Equals [!Ref AWS::Region, x]]", None);
-    check_decided("!Not [!Equals [!Ref AWS::Region, x]]", None);
-    check_decided("!Equals [!Ref P, !If [Yes, x, y]]", Some("yes"));
 }
 
 #[test]
