@@ -89,6 +89,7 @@ pub(crate) fn counts(tally: &Tally, in_queue: u64) -> String {
         ("queued", &tally.queued),
         ("abandoned", &tally.abandoned),
         ("discarded", &tally.discarded),
+        ("reported", &tally.reported),
         ("trimmed", &tally.trimmed),
         ("dropped", &tally.dropped),
     ] {
@@ -134,6 +135,7 @@ pub(crate) fn tally(
             "records in the stream that the consumer had not handled",
         ),
         ("discarded", tally.discarded.get().to_string(), "records given up by the mapping"),
+        ("reported", tally.reported.get().to_string(), "of them told to the on-failure destination"),
         ("trimmed", tally.trimmed.get().to_string(), "records removed by retention before they were read"),
         ("replies", tally.replies.get().to_string(), "sent back by UDP"),
         ("dropped", dropped, "datagrams, by the kernel: its buffer was full"),

@@ -42,10 +42,21 @@ pub struct Template {
     pub consumer: Function,
     /// The mapping between the stream and the consumer.
     pub mapping: Settings,
+    /// Who gets what the mapping gives up.
+    pub on_failure: Option<OnFailure>,
     /// The stream.
     pub stream: Stream,
     /// What is in the template and has no effect here.
     pub notes: Vec<String>,
+}
+
+/// The mapping's on-failure destination, as far as something here stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// A queue of the template: the local one.
+    Queue,
+    /// A bucket of the template: a folder.
+    Bucket,
 }
 
 /// The stream as the template describes it.
@@ -118,10 +129,10 @@ impl Template {
         let mut notes = Vec::from_iter(resolver.patterns(parameters));
         let stream = stream::stream(&root, &resolver, &mut notes)?;
         let [producer, consumer] = function::functions(&root, &resolver, &mut notes)?;
-        let mapping = mapping::mapping(&root, &consumer.name, &resolver, &mut notes)?;
+        let (mapping, on_failure) = mapping::mapping(&root, &consumer.name, &resolver, &mut notes)?;
         queue::check(&root, &resolver, &mut notes)?;
         notes.extend(others(&root));
-        Ok(Self { producer, consumer, mapping, stream, notes })
+        Ok(Self { producer, consumer, mapping, on_failure, stream, notes })
     }
 }
 

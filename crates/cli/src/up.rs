@@ -1,5 +1,7 @@
 //! `rivulet up`: gateway, stream, mapping and both functions, from the first socket to the last count.
 
+mod failures;
+
 mod ending;
 
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use local::faults::Faults;
 use local::gateway::{self, Batching, Producer};
 use local::invoke::{self, Asynchronous, Invoked, Target};
-use local::mapping::{self, Event, Listener, Settings, Source};
+use local::mapping::{self, Destination, Event, Kept, Listener, Settings, Source};
 use local::queue::{Counts, Queue};
 use local::runtime::{Function, LogSink};
 use local::stream::{Config, Kinesis, Stream};
@@ -25,7 +27,7 @@ use crate::args::{UpArgs, Which};
 use crate::functions::{Surroundings, function, local_access};
 use crate::remote::{self, Remote};
 use crate::screen;
-use crate::template::Template;
+use crate::template::{OnFailure, Template};
 
 /// How long what is in flight may take once the input has stopped.
 const GRACE: Duration = Duration::from_secs(2);
@@ -167,7 +169,8 @@ impl Run<'_> {
 
         let producer =
             self.function(Which::Producer, &self.producer, self.args.producer_concurrency.into(), &tally);
-        let consumer = self.function(Which::Consumer, &self.consumer, shards, &tally);
+        let batches = shards.saturating_mul(self.template.mapping.parallelization_factor);
+        let consumer = self.function(Which::Consumer, &self.consumer, batches, &tally);
         let (carrier, under_way) = Producer::new(producer.clone(), Arc::clone(&tally));
         let targets = vec![
             self.target(Which::Producer, Invoked::Producer(carrier.clone()), &messages),
@@ -183,8 +186,13 @@ impl Run<'_> {
         let handled = Arc::new(local::tally::Count::default());
         let listener = listener(Arc::clone(&tally), Arc::clone(&handled));
         let settings = Settings::clone(&self.template.mapping);
+        let destination = self.template.on_failure.map(|destination| match destination {
+            OnFailure::Queue => Destination::Queue(messages.clone()),
+            OnFailure::Bucket => Destination::Bucket(failures::bucket()),
+        });
         let mapping =
-            tokio::spawn(mapping::run(source, consumer.clone(), settings, listener, rest_stopped.clone()));
+            mapping::run(source, consumer.clone(), settings, destination, listener, rest_stopped.clone());
+        let mapping = tokio::spawn(mapping);
         let batching = Batching { count: self.args.batch_count as usize, window: self.args.batch_window };
         let udp = tokio::spawn(gateway::udp::run(
             self.sockets.udp,
@@ -297,10 +305,21 @@ impl Run<'_> {
 fn listener(tally: Arc<Tally>, handled: Arc<local::tally::Count>) -> Listener {
     Arc::new(move |event| match event {
         Event::Handled(records) => handled.add(records),
-        Event::Discarded(records, why) => {
+        Event::Discarded(records, why, kept) => {
             handled.add(records);
             tally.discarded.add(records);
-            screen::note(&format!("{records} records were discarded: {why}"));
+            screen::note(&match kept {
+                Kept::Nowhere => format!("{records} records were discarded: {why}"),
+                Kept::At(place) => {
+                    tally.reported.add(records);
+                    format!("a batch of {records} was given up: {why}; it is told of in {place}")
+                }
+                Kept::Refused(refusal) => {
+                    format!(
+                        "{records} records were discarded: {why}; the on-failure destination does not take them: {refusal}"
+                    )
+                }
+            });
         }
         Event::Trimmed(records) => {
             handled.add(records);

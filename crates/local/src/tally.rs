@@ -30,8 +30,10 @@ pub struct Tally {
     pub abandoned: Count,
     /// Records that the consumer wrote to its log, whole aggregates counted by what is in them.
     pub logged: Count,
-    /// Records that the mapping gave up after its attempts.
+    /// Records that the mapping gave up: after its attempts, for their age or for their size.
     pub discarded: Count,
+    /// Of those, records that the mapping's on-failure destination was told of.
+    pub reported: Count,
     /// Records that the stream's retention removed before the mapping had read them.
     pub trimmed: Count,
     /// Replies sent back to their senders.

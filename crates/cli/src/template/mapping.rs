@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use local::mapping;
 use local::stream::Position;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::resolve::Resolver;
-use super::{Members, resource};
+use super::{Members, OnFailure, resource};
 
 const MAPPING: Members = Members {
     known: &[
         "BatchSize",
         "BisectBatchOnFunctionError",
+        "DestinationConfig",
         "EventSourceArn",
         "FunctionName",
         "FunctionResponseTypes",
@@ -24,8 +25,11 @@ const MAPPING: Members = Members {
         "ParallelizationFactor",
         "StartingPosition",
     ],
-    without_effect: &["DestinationConfig", "MetricsConfig", "Tags"],
+    without_effect: &["MetricsConfig", "Tags"],
 };
+
+/// `ParallelizationFactor` (Lambda API reference: CreateEventSourceMapping).
+const FACTOR: RangeInclusive<i64> = 1..=10;
 
 /// `MaximumRetryAttempts`; -1 is until the records expire (Lambda API reference: CreateEventSourceMapping).
 const ATTEMPTS: RangeInclusive<i64> = -1..=10_000;
@@ -35,7 +39,7 @@ pub(super) fn mapping(
     consumer: &str,
     resolver: &Resolver,
     notes: &mut Vec<String>,
-) -> Result<mapping::Settings> {
+) -> Result<(mapping::Settings, Option<OnFailure>)> {
     let (name, found) = resource(root, |resource| resource["Type"] == "AWS::Lambda::EventSourceMapping")?
         .ok_or_else(|| anyhow!("there is no AWS::Lambda::EventSourceMapping"))?;
     let of = found["Properties"].as_object().cloned().unwrap_or_default();
@@ -47,9 +51,6 @@ pub(super) fn mapping(
     let function = &found["Properties"]["FunctionName"];
     if !is_function(root, consumer, function) {
         bail!("FunctionName of {name} is {function}, expected !Ref {consumer} or !GetAtt {consumer}.Arn");
-    }
-    if resolver.number(&of, "ParallelizationFactor", 1)? != 1 {
-        bail!("{name} has a ParallelizationFactor above 1, which is not simulated here");
     }
     let seconds = |member: &str, default, allowed: RangeInclusive<i64>| {
         let seconds = resolver.number(&of, member, default)?;
@@ -72,9 +73,16 @@ pub(super) fn mapping(
             bail!("FunctionResponseTypes of {name} is {types}, expected [ReportBatchItemFailures] or none")
         }
     };
-    Ok(mapping::Settings {
+    let settings = mapping::Settings {
         batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
         window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
+        parallelization_factor: usize::try_from(resolver.within(
+            name,
+            &of,
+            "ParallelizationFactor",
+            1,
+            FACTOR,
+        )?)?,
         attempts: u32::try_from(resolver.within(name, &of, "MaximumRetryAttempts", -1, ATTEMPTS)?).ok(),
         record_age,
         bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
@@ -84,7 +92,29 @@ pub(super) fn mapping(
             Some("LATEST") => Position::Latest,
             other => bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON or LATEST"),
         },
-    })
+    };
+    Ok((settings, on_failure(name, &of, resolver, notes)))
+}
+
+/// Who gets what the mapping gives up. Others than a queue or a bucket of this template are named.
+fn on_failure(
+    name: &str,
+    of: &Map<String, Value>,
+    resolver: &Resolver,
+    notes: &mut Vec<String>,
+) -> Option<OnFailure> {
+    let mut found = None;
+    for (kind, about) in of.get("DestinationConfig").and_then(Value::as_object).into_iter().flatten() {
+        let destination = &about["Destination"];
+        if kind == "OnFailure" && resolver.is_queue_arn(destination) {
+            found = Some(OnFailure::Queue);
+        } else if kind == "OnFailure" && resolver.is_bucket_arn(destination) {
+            found = Some(OnFailure::Bucket);
+        } else {
+            notes.push(format!("{kind} of the template's {name}: for AWS, without effect here"));
+        }
+    }
+    found
 }
 
 /// Whether `value` names the function: by its logical id, its ARN, or the words of its own `FunctionName`.

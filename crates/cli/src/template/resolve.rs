@@ -21,6 +21,8 @@ pub(super) struct Resolver {
     stream: Option<String>,
     /// Queues by their logical ids; here one stands for all.
     queues: Vec<String>,
+    /// Buckets likewise; here a folder stands for all.
+    buckets: Vec<String>,
 }
 
 impl Resolver {
@@ -44,6 +46,7 @@ impl Resolver {
             mappings: root["Mappings"].clone(),
             stream: None,
             queues: Vec::new(),
+            buckets: Vec::new(),
         };
         for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
             let kind = resource["Type"].as_str();
@@ -51,6 +54,8 @@ impl Resolver {
                 resolver.stream.get_or_insert_with(|| name.clone());
             } else if kind == Some("AWS::SQS::Queue") && resolver.is_present(name, resource)? {
                 resolver.queues.push(name.clone());
+            } else if kind == Some("AWS::S3::Bucket") && resolver.is_present(name, resource)? {
+                resolver.buckets.push(name.clone());
             }
         }
         Ok(resolver)
@@ -273,6 +278,10 @@ impl Resolver {
 
     pub(super) fn is_queue_arn(&self, value: &Value) -> bool {
         self.queues.iter().any(|queue| value["Fn::GetAtt"] == json!([queue, "Arn"]))
+    }
+
+    pub(super) fn is_bucket_arn(&self, value: &Value) -> bool {
+        self.buckets.iter().any(|bucket| value["Fn::GetAtt"] == json!([bucket, "Arn"]))
     }
 
     pub(super) fn is_stream_arn(&self, value: &Value) -> bool {

@@ -25,6 +25,7 @@ fn the_projects_own_template_is_understood() {
     let mapping = Settings {
         batch_size: 500,
         window: Duration::from_secs(1),
+        parallelization_factor: 1,
         attempts: Some(10),
         record_age: Some(Duration::from_secs(86_400)),
         bisect: true,
@@ -32,6 +33,29 @@ fn the_projects_own_template_is_understood() {
         from: Position::TrimHorizon,
     };
     assert_eq!(template.mapping, mapping);
+    assert_eq!(template.on_failure, Some(OnFailure::Bucket));
+}
+
+#[test]
+fn what_is_given_up_goes_to_the_queue_or_the_bucket_that_the_template_names() {
+    let of = |destination: &str| {
+        let named = TEMPLATE.replace("Destination: !GetAtt FailureBucket.Arn", destination);
+        assert_ne!(named, TEMPLATE, "{destination}");
+        let template = Template::parse(&named, &[]).unwrap();
+        let notes = template.notes.join("\n");
+        (template.on_failure, notes.contains("OnFailure of the template's Mapping"))
+    };
+    assert_eq!(of("Destination: !GetAtt UndeliveredQueue.Arn"), (Some(OnFailure::Queue), false));
+    assert_eq!(of("Destination:  !GetAtt FailureBucket.Arn"), (Some(OnFailure::Bucket), false));
+    assert_eq!(of("Destination: arn:aws:sns:us-east-1:123456789012:t"), (None, true));
+    let none = TEMPLATE.replace("      DestinationConfig:\n        OnFailure:\n          Destination: !GetAtt FailureBucket.Arn # S3, for it alone receives the records themselves\n", "");
+    assert_eq!(Template::parse(&none, &[]).unwrap().on_failure, None);
+}
+
+#[test]
+fn several_batches_of_a_shard_may_go_at_once() {
+    let template = under(&[("ParallelizationFactor", "10")]).unwrap();
+    assert_eq!(template.mapping.parallelization_factor, 10);
 }
 
 /// The project's template under these parameters.
@@ -64,12 +88,9 @@ fn conditions_and_mappings_give_the_values_that_they_would_in_aws() {
 fn what_is_for_aws_alone_is_named() {
     let notes = |given: &[(&str, &str)]| under(given).unwrap().notes.join("\n");
     let by_default = notes(&[]);
-    for named in [
-        "DestinationConfig and MetricsConfig of the template's Mapping",
-        "of AWS::CloudWatch::Alarm",
-        "Overview",
-        "SystemLogLevel",
-    ] {
+    for named in
+        ["MetricsConfig of the template's Mapping", "of AWS::CloudWatch::Alarm", "Overview", "SystemLogLevel"]
+    {
         assert!(by_default.contains(named), "{named} is not in {by_default}");
     }
     for hidden in ["Concurrent", "Listener", "Api", "Url"] {
@@ -147,7 +168,6 @@ fn check_refused(from: &str, to: &str, want: &str) {
 
 #[test]
 fn what_would_change_what_happens_to_records_is_refused_by_name() {
-    check_parameters_refused(&[("ParallelizationFactor", "2")], "ParallelizationFactor");
     check_refused("BatchSize: !Ref", "TumblingWindowInSeconds: !Ref", "TumblingWindowInSeconds");
     check_refused("BatchSize: !Ref BatchSize", "FilterCriteria: {}", "FilterCriteria");
     check_refused(
@@ -267,6 +287,16 @@ fn globals_and_a_functions_own_members_are_taken_together() {
 fn mistaken_values_are_refused_by_name() {
     check_refused("BatchSize: !Ref BatchSize", "BatchSize: 10001", "BatchSize of Mapping");
     check_refused("BatchSize: !Ref BatchSize", "BatchSize: many", "BatchSize is many");
+    check_refused(
+        "ParallelizationFactor: !Ref ParallelizationFactor",
+        "ParallelizationFactor: 11",
+        "ParallelizationFactor of Mapping is 11, expected 1 to 10",
+    );
+    check_refused(
+        "MaximumRetryAttempts: 10",
+        "MaximumRetryAttempts: 10001",
+        "MaximumRetryAttempts of Mapping is 10001, expected -1 to 10000",
+    );
     check_refused(
         "BatchSize: !Ref BatchSize",
         "BatchSize: !Ref Elsewhere",

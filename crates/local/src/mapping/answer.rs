@@ -12,10 +12,23 @@ pub(super) enum Verdict {
     Success,
     /// What stands before this position in the batch is handled, the rest is not.
     FailedFrom(usize),
-    /// None of it is handled; the text says why.
+    /// None of it is handled, by the function's answer; the text says why.
     Failed(String),
+    /// None of it is handled, for the function failed: an error, a timeout, a crash. The text says which.
+    FunctionError(String),
     /// The function was never given it: this costs no attempt.
     NotInvoked(String),
+}
+
+impl Verdict {
+    /// Whether it was an error of the function that made the invocation fail; none if it did not fail.
+    pub(super) fn failure(&self) -> Option<bool> {
+        match self {
+            Self::Success | Self::NotInvoked(_) => None,
+            Self::FailedFrom(_) | Self::Failed(_) => Some(false),
+            Self::FunctionError(_) => Some(true),
+        }
+    }
 }
 
 /// Reads an answer to a batch of records with these sequence numbers. Partial answers count only where the mapping
@@ -23,7 +36,7 @@ pub(super) enum Verdict {
 pub(super) fn verdict(outcome: &Outcome, sequence_numbers: &[String], partial_answers: bool) -> Verdict {
     let answer = match outcome {
         Outcome::Answer(answer) => answer,
-        Outcome::FunctionError(error) => return Verdict::Failed(words(error)),
+        Outcome::FunctionError(error) => return Verdict::FunctionError(words(error)),
         Outcome::NotInvoked(why) => return Verdict::NotInvoked(why.clone()),
     };
     if !partial_answers || answer.is_empty() {
@@ -116,7 +129,7 @@ mod tests {
     fn a_function_error_fails_the_batch_and_a_throttle_does_not_count() {
         let numbers = ["10".to_owned()];
         let error = Outcome::FunctionError("{}".into());
-        assert!(matches!(verdict(&error, &numbers, true), Verdict::Failed(_)));
+        assert!(matches!(verdict(&error, &numbers, true), Verdict::FunctionError(_)));
         let throttled = Outcome::NotInvoked("busy".into());
         assert!(matches!(verdict(&throttled, &numbers, true), Verdict::NotInvoked(_)));
     }

@@ -1,24 +1,34 @@
 //! The event source mapping: reads the shards of a stream and gives their records to a function in batches, as Lambda
-//! does it. Shards go side by side, each in order.
+//! does it. Shards go side by side, and within a shard the lanes of `ParallelizationFactor`, each in order.
 //!
-//! `machine` decides, this module does; `answer` reads what a function's answer means, `event` writes what it is given.
+//! `machine` decides for a lane and `lanes` for a shard, this module does; `answer` reads what a function's answer means,
+//! `event` writes what it is given, `failure` tells of what was given up.
 
 mod answer;
 mod event;
 mod machine;
 
+mod lanes;
+
+mod failure;
+
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::runtime::{Function, PAYLOAD_BYTES};
+use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, request_id};
 use crate::stream::{ErrorCode, Position, Read, Record, Shard, ShardId, Stream};
-use answer::verdict;
+use answer::{Verdict, verdict};
 use event::Origin;
-use machine::{Machine, Sized, Step};
+use failure::Reporter;
+use lanes::{Lanes, Next};
+use machine::{GivenUp, Sized};
+
+pub use failure::{Bucket, Destination, Kept};
 
 /// How often a source that failed is asked again.
 const SOURCE_PAUSE: Duration = Duration::from_secs(1);
@@ -30,6 +40,8 @@ pub struct Settings {
     pub batch_size: usize,
     /// `MaximumBatchingWindowInSeconds`, 0 to 300 s.
     pub window: Duration,
+    /// `ParallelizationFactor`, 1 to 10: batches of one shard that may be under way at once.
+    pub parallelization_factor: usize,
     /// `MaximumRetryAttempts`; none is until the records expire.
     pub attempts: Option<u32>,
     /// `MaximumRecordAgeInSeconds`; none is until the records expire.
@@ -47,6 +59,7 @@ impl Default for Settings {
         Self {
             batch_size: 100,
             window: Duration::ZERO,
+            parallelization_factor: 1,
             attempts: None,
             record_age: None,
             bisect: false,
@@ -109,7 +122,7 @@ pub enum Event {
     /// So many records were trimmed from the stream before they could be read.
     Trimmed(u64),
     /// So many records were given up; the text says why.
-    Discarded(u64, String),
+    Discarded(u64, String, Kept),
     /// Something failed and will be tried again.
     Trouble(String),
 }
@@ -119,24 +132,35 @@ pub enum Event {
 pub struct Rest {
     /// The shard.
     pub shard: ShardId,
-    /// Records that were read and are not handled.
+    /// Records that were read and are not at their end, in order. With lanes, some between them may be.
     pub records: Vec<Record>,
     /// Where reading would have gone on; none behind the end of the shard.
     pub next: Option<Position>,
 }
 
+impl Rest {
+    /// Before the first record that is not at its end: where a mapping would begin again. None at the end of the shard.
+    pub fn checkpoint(&self) -> Option<Position> {
+        let first = self.records.first().map(|record| Position::At(record.sequence_number));
+        first.or(self.next)
+    }
+}
+
 /// Told of every [`Event`].
 pub type Listener = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Binds `function` to `source` until `stop` says so; invocations under way are then dropped. Gives back where it
-/// stopped in each shard.
+/// Binds `function` to `source` until `stop` says so; invocations under way are then dropped. What is given up goes to
+/// `destination`. Gives back where it stopped in each shard.
 pub async fn run<S: Source>(
     source: Arc<S>,
     function: Function,
     settings: Settings,
+    destination: Option<Destination>,
     listener: Listener,
     mut stop: watch::Receiver<bool>,
 ) -> Vec<Rest> {
+    let mapping = uuid::Uuid::new_v4().to_string();
+    let reporter = Reporter { destination, mapping, function_arn: function.config().arn() };
     let mut pollers = JoinSet::new();
     let (mut begun, mut rests) = (HashSet::new(), Vec::new());
     loop {
@@ -155,7 +179,18 @@ pub async fn run<S: Source>(
                 // What came into being since is read whole, wherever the mapping began.
                 let child = shard.parents.iter().any(|parent| ended.contains(parent));
                 let from = if child { Position::TrimHorizon } else { settings.from };
-                let poller = Poller::new(shard.id, from, &source, &function, &settings, &listener);
+                let region = function.config().region.clone();
+                let account = function.config().account.clone();
+                let poller = Poller {
+                    source: Arc::clone(&source),
+                    function: function.clone(),
+                    lanes: Lanes::new(settings.clone()),
+                    next: Some(from),
+                    under_way: JoinSet::new(),
+                    origin: Origin { shard: shard.id, stream_arn: source.arn(), region, account },
+                    reporter: reporter.clone(),
+                    listener: Arc::clone(&listener),
+                };
                 pollers.spawn(poller.run(stop.clone()));
             }
         }
@@ -183,55 +218,48 @@ async fn list(source: &impl Source, listener: &Listener) -> Vec<Lineage> {
     }
 }
 
-/// One shard's loop around its machine.
+/// One shard's loop around its lanes.
 struct Poller<S> {
     source: Arc<S>,
     function: Function,
-    machine: Machine,
+    lanes: Lanes,
     next: Option<Position>,
+    under_way: JoinSet<Answered>,
     origin: Origin,
+    reporter: Reporter,
     listener: Listener,
 }
 
-impl<S: Source> Poller<S> {
-    fn new(
-        shard: ShardId,
-        from: Position,
-        source: &Arc<S>,
-        function: &Function,
-        settings: &Settings,
-        listener: &Listener,
-    ) -> Self {
-        let config = function.config();
-        let origin = Origin {
-            shard,
-            stream_arn: source.arn(),
-            region: config.region.clone(),
-            account: config.account.clone(),
-        };
-        Self {
-            source: Arc::clone(source),
-            function: function.clone(),
-            machine: Machine::new(settings.clone()),
-            next: Some(from),
-            origin,
-            listener: Arc::clone(listener),
-        }
-    }
+/// An invocation that has come to its end.
+struct Answered {
+    lane: usize,
+    request_id: String,
+    numbers: Vec<String>,
+    outcome: Outcome,
+}
 
+/// A reading under way. Dropping it loses nothing: the position moves on only with what was taken.
+type Reading = Pin<Box<dyn Future<Output = Result<Read, Unreadable>> + Send>>;
+
+impl<S: Source> Poller<S> {
     async fn run(mut self, mut stop: watch::Receiver<bool>) -> Rest {
         tokio::select! {
             () = self.poll() => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
+        // What was answered is no rest, be it seen or not.
+        while let Some(answered) = self.under_way.try_join_next() {
+            self.answered(answered);
+        }
+        self.under_way.shutdown().await;
         Rest {
             shard: self.origin.shard,
-            records: self.machine.unhandled().cloned().collect(),
+            records: self.lanes.unhandled().into_iter().cloned().collect(),
             next: self.next,
         }
     }
 
-    /// Ends when the shard is read to its end and handled.
+    /// Ends when the shard is read to its end and nothing of it is left.
     async fn poll(&mut self) {
         while let Some(from) = self.next {
             match self.source.fix(self.origin.shard, from).await {
@@ -239,101 +267,141 @@ impl<S: Source> Poller<S> {
                     self.next = Some(fixed);
                     break;
                 }
-                Err(why) => self.cannot_read(why).await,
+                Err(why) => tokio::time::sleep(self.cannot_read(why)).await,
             }
         }
+        let (mut reading, mut pause) = (None, Duration::ZERO);
         loop {
-            match self.machine.step(Instant::now(), epoch_ms()) {
-                Step::Invoke(batch) => self.invoke(batch).await,
-                Step::Discard(batch, condition) => {
-                    let (shard, first) =
-                        (self.origin.shard, batch.first().map(|sized| sized.record.sequence_number));
-                    let from = first.map(|first| first.to_string()).unwrap_or_default();
-                    let why = format!("{condition:?} in {shard}, from sequence number {from}");
-                    (self.listener)(Event::Discarded(batch.len() as u64, why));
+            let until = match self.lanes.step(Instant::now(), epoch_ms()) {
+                Next::Invoke(lane, batch) => {
+                    self.invoke(lane, batch);
+                    continue;
                 }
-                Step::WaitUntil(at) if self.machine.wants() > 0 && self.next.is_some() => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(at.into()) => {}
-                        read = read(&*self.source, self.origin.shard, self.next, self.machine.wants()) => self.took(read).await,
-                    }
+                Next::Discard(given_up) => {
+                    self.discard(&given_up);
+                    continue;
                 }
-                Step::WaitUntil(at) => tokio::time::sleep_until(at.into()).await,
-                Step::WaitForRecords if self.next.is_none() => return,
-                Step::WaitForRecords => {
-                    let read = read(&*self.source, self.origin.shard, self.next, self.machine.wants()).await;
-                    self.took(read).await;
+                Next::Wait(None) if self.next.is_none() && self.under_way.is_empty() => return,
+                Next::Wait(until) => until,
+            };
+            if reading.is_none() {
+                reading = self.reading(pause);
+            }
+            tokio::select! {
+                Some(answered) = self.under_way.join_next() => self.answered(answered),
+                read = of(&mut reading) => {
+                    reading = None;
+                    pause = self.took(read);
                 }
+                () = until_then(until) => {}
             }
         }
     }
 
-    async fn invoke(&mut self, batch: Vec<Sized>) {
+    /// Reads on after a pause; none at the end of the shard, and where there is no room for more.
+    fn reading(&self, pause: Duration) -> Option<Reading> {
+        let (source, shard, from, most) =
+            (Arc::clone(&self.source), self.origin.shard, self.next?, self.lanes.wants());
+        let read = async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            source.read(shard, from, most).await
+        };
+        (most > 0).then(|| Box::pin(read) as Reading)
+    }
+
+    fn invoke(&mut self, lane: usize, batch: Vec<Sized>) {
         let records: Vec<_> = batch.into_iter().map(|sized| sized.record).collect();
-        let numbers: Vec<_> = records.iter().map(|record| record.sequence_number.to_string()).collect();
-        let outcome = self.function.invoke(event::event(&records, &self.origin)).await;
-        let verdict = verdict(&outcome, &numbers, self.machine.partial_answers());
+        let numbers = records.iter().map(|record| record.sequence_number.to_string()).collect();
+        let event = event::event(&records, &self.origin);
+        let (function, request_id) = (self.function.clone(), request_id());
+        self.under_way.spawn(async move {
+            let outcome = function.invoke_as(&request_id, event).await;
+            Answered { lane, request_id, numbers, outcome }
+        });
+    }
+
+    fn answered(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
+        let Answered { lane, request_id, numbers, outcome } = match answered {
+            Ok(answered) => answered,
+            // It is aborted by nobody as long as this is asked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let verdict = verdict(&outcome, &numbers, self.lanes.partial_answers());
         let (shard, listener) = (self.origin.shard, &self.listener);
         let handled = match &verdict {
-            answer::Verdict::Success => records.len(),
-            answer::Verdict::FailedFrom(position) => {
+            Verdict::Success => numbers.len(),
+            Verdict::FailedFrom(position) => {
                 let number = &numbers[*position];
                 listener(Event::Trouble(format!(
                     "{shard}: the function reported {number}; retrying from there"
                 )));
                 *position
             }
-            answer::Verdict::Failed(why) | answer::Verdict::NotInvoked(why) => {
-                listener(Event::Trouble(format!("{shard}: a batch of {} failed: {why}", records.len())));
+            Verdict::Failed(why) | Verdict::FunctionError(why) | Verdict::NotInvoked(why) => {
+                listener(Event::Trouble(format!("{shard}: a batch of {} failed: {why}", numbers.len())));
                 0
             }
         };
         listener(Event::Handled(handled as u64));
-        self.machine.answered(&verdict, Instant::now());
+        self.lanes.answered(lane, &verdict, &request_id, Instant::now());
     }
 
-    async fn took(&mut self, read: Result<Read, Unreadable>) {
-        match read {
-            Ok(read) => {
-                if read.skipped > 0 {
-                    (self.listener)(Event::Trimmed(read.skipped));
-                }
-                let origin = &self.origin;
-                let sized = read
-                    .records
-                    .into_iter()
-                    .map(|record| Sized { bytes: event::size(&record, origin), record });
-                self.machine.read(sized, Instant::now());
-                self.next = read.next;
-            }
-            Err(why) => self.cannot_read(why).await,
+    fn discard(&self, given_up: &GivenUp) {
+        let (shard, first) =
+            (self.origin.shard, given_up.records.first().map(|sized| sized.record.sequence_number));
+        let from = first.map(|first| first.to_string()).unwrap_or_default();
+        let why = format!("{:?} in {shard}, from sequence number {from}", given_up.condition);
+        let kept = self.reporter.report(given_up, &self.origin, epoch_ms(), &request_id());
+        (self.listener)(Event::Discarded(given_up.records.len() as u64, why, kept));
+    }
+
+    /// Takes what was read; gives the pause before the next reading.
+    fn took(&mut self, read: Result<Read, Unreadable>) -> Duration {
+        let read = match read {
+            Ok(read) => read,
+            Err(why) => return self.cannot_read(why),
+        };
+        if read.skipped > 0 {
+            (self.listener)(Event::Trimmed(read.skipped));
         }
+        let origin = &self.origin;
+        let sized =
+            read.records.into_iter().map(|record| Sized { bytes: event::size(&record, origin), record });
+        self.lanes.read(sized, Instant::now());
+        self.next = read.next;
+        Duration::ZERO
     }
 
-    async fn cannot_read(&mut self, why: Unreadable) {
+    /// Says so; gives the pause before the next try.
+    fn cannot_read(&mut self, why: Unreadable) -> Duration {
         let shard = self.origin.shard;
         match why {
             Unreadable::Now(why) => {
                 (self.listener)(Event::Trouble(format!("{shard} cannot be read: {why}")));
-                tokio::time::sleep(SOURCE_PAUSE).await;
+                SOURCE_PAUSE
             }
             Unreadable::ForGood(why) => {
                 (self.listener)(Event::Trouble(format!("the consumer gets nothing more of {shard}: {why}")));
                 self.next = None;
+                Duration::ZERO
             }
         }
     }
 }
 
-/// Dropping this reading loses nothing: the position moves on only with what was taken.
-async fn read(
-    source: &impl Source,
-    shard: ShardId,
-    from: Option<Position>,
-    most: usize,
-) -> Result<Read, Unreadable> {
-    match from {
-        Some(from) => source.read(shard, from, most).await,
+/// What a reading brings, if there is one.
+async fn of(reading: &mut Option<Reading>) -> Result<Read, Unreadable> {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until_then(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
         None => std::future::pending().await,
     }
 }

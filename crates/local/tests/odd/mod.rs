@@ -34,6 +34,8 @@ while true; do
     echo "got $body"
     body=${body#'{"Data":'} body=${body%\}} # a packet does what its data says
     case "$body" in
+        *'"data":"ZXJyb3I="'*) post "$api/$id/error" '{"errorType":"Mine","errorMessage":"it broke"}' ;; # a record: error
+        *'"data":"aGFuZw=="'*) sleep 60 ;; # a record: hang
         '"answer"') post "$api/$id/response" "\"$$\"" ;;
         '"deadline"') post "$api/$id/response" "$deadline" ;;
         '"environment"') post "$api/$id/response" "\"$(env | sort | tr '\n' ' ')\"" ;;
