@@ -1,4 +1,4 @@
-//! Faults on request: what goes wrong with which `PutRecords`, with which message to the queue and with which invocation,
+//! Faults on request: what goes wrong with which `PutRecords` and `GetRecords`, with which message to the queue and with which invocation,
 //! and how often it did.
 //!
 //! It decides, others do. Times come in and the seed is the only randomness, so that the same questions in the same
@@ -12,14 +12,15 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::queue;
-use crate::stream::limits::{SHARD_BYTES, SHARD_RECORDS};
+use crate::stream::limits::{SHARD_BYTES, SHARD_READ_BYTES, SHARD_READS, SHARD_RECORDS};
 use crate::stream::{ApiError, ErrorCode, ShardId};
 use crate::tally::Count;
 
 /// What is to go wrong. Probabilities are from 0 to 1; the default is nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
-    /// Each shard takes a second's share of records and bytes in a second, as the real one does.
+    /// Each shard takes a second's share of records and bytes in a second, as the real one does, and gives so much to
+    /// `GetRecords`, in so many calls.
     pub throttle: bool,
     /// How probably an entry of a `PutRecords` fails.
     pub fail_entries: f64,
@@ -45,6 +46,7 @@ pub struct Faults {
     asked: Asked,
     state: Mutex<State>,
     throttled: Count,
+    throttled_reads: Count,
     failed_entries: Count,
     failed_requests: Count,
     resets_before: Count,
@@ -61,6 +63,7 @@ struct State {
     kills: Rng,
     messages: Rng,
     shards: HashMap<(String, ShardId), Share>,
+    readings: HashMap<(String, ShardId), Share>,
     functions: HashMap<String, Victim>,
 }
 
@@ -98,12 +101,14 @@ impl Faults {
             kills: seeds.fork(),
             messages: seeds.fork(),
             shards: HashMap::new(),
+            readings: HashMap::new(),
             functions: HashMap::new(),
         };
         Self {
             asked,
             state: Mutex::new(state),
             throttled: Count::default(),
+            throttled_reads: Count::default(),
             failed_entries: Count::default(),
             failed_requests: Count::default(),
             resets_before: Count::default(),
@@ -160,13 +165,39 @@ impl Faults {
         if !self.asked.throttle {
             return Ok(());
         }
-        let share = state.shards.entry((stream.to_owned(), shard)).or_insert_with(|| Share::whole(now_ms));
+        let share =
+            state.shards.entry((stream.to_owned(), shard)).or_insert_with(|| Share::whole(WRITTEN, now_ms));
         if share.take(bytes, now_ms) {
             return Ok(());
         }
         self.throttled.add(1);
-        let message = format!("Rate exceeded for shard {shard} in stream {stream} under account {account}.");
-        Err(ApiError::new(ErrorCode::ProvisionedThroughputExceeded, message))
+        Err(exceeded(stream, account, shard))
+    }
+
+    /// Whether a shard answers a `GetRecords` at a time in milliseconds since 1970. What it then gives is told to
+    /// [`Faults::have_read`].
+    ///
+    /// # Errors
+    /// The answer, where it does not.
+    pub fn reading(&self, stream: &str, account: &str, shard: ShardId, now_ms: u64) -> Result<(), ApiError> {
+        if !self.asked.throttle {
+            return Ok(());
+        }
+        let mut state = self.state();
+        let share = state.readings.entry((stream.to_owned(), shard));
+        // A byte has to be there: what the calls before gave is paid for first.
+        if share.or_insert_with(|| Share::whole(READ, now_ms)).take(1, now_ms) {
+            return Ok(());
+        }
+        self.throttled_reads.add(1);
+        Err(exceeded(stream, account, shard))
+    }
+
+    /// A shard gave so many bytes to a `GetRecords`.
+    pub fn have_read(&self, stream: &str, shard: ShardId, bytes: usize) {
+        if let Some(share) = self.state().readings.get_mut(&(stream.to_owned(), shard)) {
+            share.gave(bytes);
+        }
     }
 
     /// How long to hold back the answer to a `PutRecords`.
@@ -219,6 +250,12 @@ impl Faults {
         let asked = &self.asked;
         let all = [
             (asked.throttle, "throttle", &self.throttled, "entries beyond their shard's share"),
+            (
+                asked.throttle && self.throttled_reads.get() > 0,
+                "throttle",
+                &self.throttled_reads,
+                "GetRecords beyond their shard's share",
+            ),
             (asked.fail_entries > 0.0, "fail-entries", &self.failed_entries, "entries failed"),
             (asked.fail_requests > 0.0, "fail-requests", &self.failed_requests, "requests refused whole"),
             (
@@ -251,10 +288,22 @@ impl Faults {
 /// The service's words for a failure of its own (API: PutRecords).
 const FAILED: &str = "Internal service failure.";
 
-/// What a shard has left of its share, in thousandths of a record and of a byte: a second gives it whole, and never
-/// more than a second's is saved up.
+fn exceeded(stream: &str, account: &str, shard: ShardId) -> ApiError {
+    let message = format!("Rate exceeded for shard {shard} in stream {stream} under account {account}.");
+    ApiError::new(ErrorCode::ProvisionedThroughputExceeded, message)
+}
+
+/// A second's share of a shard: records or calls, and bytes.
+type Second = (i64, i64);
+
+const WRITTEN: Second = (SHARD_RECORDS, SHARD_BYTES);
+const READ: Second = (SHARD_READS, SHARD_READ_BYTES);
+
+/// What a shard has left of its share, in thousandths of a record (or call) and of a byte: a second gives it whole, and
+/// never more than a second's is saved up.
 #[derive(Debug)]
 struct Share {
+    second: Second,
     at_ms: u64,
     records: i64,
     bytes: i64,
@@ -263,8 +312,8 @@ struct Share {
 const MILLI: i64 = 1000;
 
 impl Share {
-    fn whole(now_ms: u64) -> Self {
-        Self { at_ms: now_ms, records: SHARD_RECORDS * MILLI, bytes: SHARD_BYTES * MILLI }
+    fn whole(second: Second, now_ms: u64) -> Self {
+        Self { second, at_ms: now_ms, records: second.0 * MILLI, bytes: second.1 * MILLI }
     }
 
     /// Takes a record out of it, if that is there. A record larger than the whole passes when all is there, and what
@@ -275,15 +324,29 @@ impl Share {
         let grown = |left: i64, a_second: i64| {
             left.saturating_add(passed.saturating_mul(a_second)).min(a_second * MILLI)
         };
-        self.records = grown(self.records, SHARD_RECORDS);
-        self.bytes = grown(self.bytes, SHARD_BYTES);
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(MILLI);
-        if self.records < MILLI || self.bytes < bytes.min(SHARD_BYTES * MILLI) {
+        self.records = grown(self.records, self.second.0);
+        self.bytes = grown(self.bytes, self.second.1);
+        let needed = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(MILLI);
+        if self.records < MILLI || self.bytes < needed.min(self.second.1 * MILLI) {
             return false;
         }
         self.records -= MILLI;
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.owe(bytes);
         true
+    }
+
+    /// Counts what was given without asking first. More than the whole is paid for whole, whatever was saved up: 10 MiB
+    /// in one answer are five seconds without another (API: GetRecords).
+    fn gave(&mut self, bytes: usize) {
+        if i64::try_from(bytes).is_ok_and(|bytes| bytes > self.second.1) {
+            self.bytes = self.bytes.min(0);
+        }
+        self.owe(bytes);
+    }
+
+    fn owe(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(MILLI);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -362,6 +425,40 @@ mod tests {
         let faults = throttled();
         assert_eq!(takes(&faults, shard(0), 1_500, 10, 0), 1_000);
         assert_eq!(takes(&faults, shard(1), 1_500, 10, 0), 1_000);
+    }
+
+    /// Asks a shard in a thousandth of a second each; the calls that were answered, each with so many bytes.
+    fn reads(faults: &Faults, bytes: usize, from_ms: u64, to_ms: u64) -> usize {
+        let asked = from_ms..to_ms;
+        asked
+            .filter(|now| {
+                let answered = faults.reading("s", "0", shard(0), *now).is_ok();
+                if answered {
+                    faults.have_read("s", shard(0), bytes);
+                }
+                answered
+            })
+            .count()
+    }
+
+    #[test]
+    fn a_shard_answers_five_get_records_a_second() {
+        let faults = throttled();
+        assert_eq!(reads(&faults, 0, 0, 100), 5);
+        assert_eq!(reads(&faults, 0, 100, 1100), 5);
+        assert!(faults.reading("s", "0", shard(1), 1100).is_ok(), "shards do not share");
+        let fired = faults.fired();
+        assert_eq!((fired.len(), fired[1].times), (2, 1090));
+        assert_eq!(reads(&Faults::new(Asked::default()), 0, 0, 100), 100, "nor does anybody wait unasked");
+    }
+
+    #[test]
+    fn ten_mebibytes_read_at_once_are_five_seconds_of_a_shard() {
+        let faults = throttled();
+        assert_eq!(reads(&faults, 10 << 20, 0, 5000), 1);
+        assert!(faults.reading("s", "0", shard(0), 5001).is_ok());
+        let faults = throttled();
+        assert_eq!(reads(&faults, 2 << 20, 0, 2900), 1 + 3, "a second's share was saved up");
     }
 
     #[test]

@@ -163,22 +163,29 @@ pub async fn run<S: Source>(
     let reporter = Reporter { destination, mapping, function_arn: function.config().arn() };
     let mut pollers = JoinSet::new();
     let (mut begun, mut rests) = (HashSet::new(), Vec::new());
+    let mut first: Option<HashSet<ShardId>> = None; // the shards that were there when it began
     loop {
         let shards = tokio::select! {
             shards = list(&*source, &listener) => shards,
             _ = stop.wait_for(|stop| *stop) => Vec::new(),
         };
         let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
+        let first = first.get_or_insert_with(|| known.clone());
         let ended: HashSet<_> = rests.iter().map(|rest: &Rest| rest.shard).collect();
         let ready = |shard: &&Lineage| {
-            // A parent that is not listed any more has nothing left to be read.
-            shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
+            // Behind the newest records a closed parent has nothing, so that no child need wait and miss what comes.
+            settings.from == Position::Latest && first.contains(&shard.id)
+                // A parent that is not listed any more has nothing left to be read.
+                || shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
         };
         for shard in shards.iter().filter(ready) {
             if begun.insert(shard.id) {
                 // What came into being since is read whole, wherever the mapping began.
-                let child = shard.parents.iter().any(|parent| ended.contains(parent));
-                let from = if child { Position::TrimHorizon } else { settings.from };
+                let from = match settings.from {
+                    from if first.contains(&shard.id) => from,
+                    from @ Position::AtTimestamp(_) => from,
+                    _ => Position::TrimHorizon,
+                };
                 let region = function.config().region.clone();
                 let account = function.config().account.clone();
                 let poller = Poller {

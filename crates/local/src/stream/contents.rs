@@ -1,6 +1,9 @@
 //! What one stream holds: its shards, its settings, and what it has let go of. No lock, no clock, no I/O.
+//! [`reshard`] closes shards and opens their children.
 
-use std::collections::BTreeMap;
+mod reshard;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +14,8 @@ use super::chunks::Chunks;
 use super::error::ApiError;
 use super::id::{SequenceNumber, ShardId};
 use super::limits::{DEFAULT_KEY, DEFAULT_RECORD_KIB, MIN_RETENTION_HOURS, RECORD_OVERHEAD};
-use super::shard::{self, Foreign, Log, Position, Read, Record};
+use super::shard::{self, Alien, Log, Position, Read, Record};
+pub(super) use reshard::{Moment, NoReshard};
 
 /// A record to be put.
 #[derive(Debug, Clone)]
@@ -93,6 +97,17 @@ pub(super) struct Contents {
     retention: Retention,
     counts: Counts,
     last_arrival_ms: u64,
+    resharded_ms: Option<u64>, // when it last was
+    resized_ms: VecDeque<u64>, // when `UpdateShardCount` did it, as far as that counts
+}
+
+/// A number that cannot belong to a shard, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// It is of this other shard.
+    OtherShard(ShardId),
+    /// It is of another stream, or was never given out.
+    OtherStream,
 }
 
 /// What a read or an iterator can be refused for.
@@ -123,6 +138,8 @@ impl Contents {
             retention,
             counts: Counts::default(),
             last_arrival_ms: made_ms,
+            resharded_ms: None,
+            resized_ms: VecDeque::new(),
         }
     }
 
@@ -167,13 +184,14 @@ impl Contents {
     ) -> Result<Read, NoRead> {
         self.trim(now_ms);
         let log = self.log(shard).ok_or(NoRead::NoSuchShard)?;
-        log.read(from, max_records, max_bytes, now_ms).map_err(NoRead::Foreign)
+        log.read(from, max_records, max_bytes, now_ms).map_err(|number| self.foreign(shard, number))
     }
 
     /// What a position stands for now, as [`Log::fix`].
     pub(super) fn fix(&mut self, shard: ShardId, from: &Position, now_ms: u64) -> Result<Position, NoRead> {
         self.trim(now_ms);
-        self.log(shard).ok_or(NoRead::NoSuchShard)?.fix(from).map_err(NoRead::Foreign)
+        let log = self.log(shard).ok_or(NoRead::NoSuchShard)?;
+        log.fix(from).map_err(|number| self.foreign(shard, number))
     }
 
     /// All shards, by id.
@@ -223,6 +241,13 @@ impl Contents {
         self.counts.bytes -= record.size() as u64;
         self.counts.trimmed += 1;
         Some(record)
+    }
+
+    /// Whose a number is that is not of the shard that it was used on.
+    fn foreign(&self, shard: ShardId, Alien(number): Alien) -> NoRead {
+        let other = self.log(number.shard()).filter(|log| log.about.id != shard);
+        let other = other.filter(|log| number.same_shard(log.about.starting));
+        NoRead::Foreign(other.map_or(Foreign::OtherStream, |log| Foreign::OtherShard(log.about.id)))
     }
 
     fn log(&self, id: ShardId) -> Option<&Log> {

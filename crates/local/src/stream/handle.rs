@@ -1,16 +1,19 @@
 //! [`Kinesis`] and [`Stream`]: what the rest of the process holds. Here are the locks and the clock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::contents::{Contents, Counts, Entry, EntryResult, NoRead, Retention, Settings};
+use super::contents::{
+    Contents, Counts, Entry, EntryResult, Foreign, Moment, NoRead, NoReshard, Retention, Settings,
+};
 use super::error::{ApiError, ErrorCode};
 use super::id::ShardId;
 use super::limits::MAX_GET_BYTES;
-use super::shard::{Foreign, Position, Read, Shard};
+use super::shard::{Position, Read, Shard};
 use crate::faults::Faults;
 
 /// What a local Kinesis is to be.
@@ -24,7 +27,7 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// How much memory each stream may fill with records, in bytes; the oldest go first.
     pub retention_bytes: u64,
-    /// What is to go wrong with `PutRecords`; nothing, if there are none.
+    /// What is to go wrong with `PutRecords` and `GetRecords`; nothing, if there are none.
     pub faults: Option<Arc<Faults>>,
 }
 
@@ -48,13 +51,22 @@ pub struct Kinesis(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     config: Config,
-    streams: RwLock<Streams>,
+    streams: RwLock<BTreeMap<String, Stream>>, // by name
+    seconds: Arc<Seconds>,
 }
 
+/// Gives shards the seconds in their numbers: each greater than any before, so that no number of a deleted stream is
+/// one of its successor's, and a child's numbers are above its parents'.
 #[derive(Debug, Default)]
-struct Streams {
-    by_name: BTreeMap<String, Stream>,
-    last_made_s: u64,
+struct Seconds(AtomicU64);
+
+impl Seconds {
+    fn next(&self, now_ms: u64) -> u64 {
+        let after = |last: u64| (last + 1).max(now_ms / 1000);
+        // It is always updated: both ends give what was there before.
+        let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)));
+        last.map_or_else(after, after)
+    }
 }
 
 /// One stream. A clone is the same stream.
@@ -68,13 +80,14 @@ struct Inner {
     account: String,
     made_ms: u64,
     contents: Mutex<Contents>,
+    seconds: Arc<Seconds>,
     version: watch::Sender<u64>,
 }
 
 impl Kinesis {
     /// A Kinesis without streams.
     pub fn new(config: Config) -> Self {
-        Self(Arc::new(Account { config, streams: RwLock::default() }))
+        Self(Arc::new(Account { config, streams: RwLock::default(), seconds: Arc::default() }))
     }
 
     /// Makes a provisioned stream of equal shards, ready at once.
@@ -97,7 +110,7 @@ impl Kinesis {
     }
 
     pub(super) fn streams<T>(&self, read: impl FnOnce(&BTreeMap<String, Stream>) -> T) -> T {
-        read(&self.0.streams.read().unwrap_or_else(PoisonError::into_inner).by_name)
+        read(&self.0.streams.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn create(
@@ -109,13 +122,11 @@ impl Kinesis {
     ) -> Result<(), ApiError> {
         let config = self.config();
         let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
-        if streams.by_name.contains_key(name) {
+        if streams.contains_key(name) {
             let message = format!("Stream {name} under account {} already exists.", config.account);
             return Err(ApiError::new(ErrorCode::ResourceInUse, message));
         }
-        // A second of its own for each stream: no number of a deleted stream is one of its successor's.
-        let made_s = (now / 1000).max(streams.last_made_s + 1);
-        streams.last_made_s = made_s;
+        let made_s = self.0.seconds.next(now);
         let retention = Retention { age: config.retention, bytes: config.retention_bytes };
         let inner = Inner {
             name: name.into(),
@@ -123,9 +134,10 @@ impl Kinesis {
             account: config.account.clone(),
             made_ms: now,
             contents: Mutex::new(Contents::new(shards, settings, retention, now, made_s)),
+            seconds: Arc::clone(&self.0.seconds),
             version: watch::Sender::new(0),
         };
-        streams.by_name.insert(name.into(), Stream(Arc::new(inner)));
+        streams.insert(name.into(), Stream(Arc::new(inner)));
         Ok(())
     }
 
@@ -133,8 +145,8 @@ impl Kinesis {
     pub(super) fn delete(&self, stream: &Stream) {
         let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
         // Another may have been quicker, and made a new stream of that name since.
-        if streams.by_name.get(stream.name()).is_some_and(|named| Arc::ptr_eq(&named.0, &stream.0)) {
-            streams.by_name.remove(stream.name());
+        if streams.get(stream.name()).is_some_and(|named| Arc::ptr_eq(&named.0, &stream.0)) {
+            streams.remove(stream.name());
         }
         drop(streams);
         stream.contents().delete();
@@ -198,7 +210,8 @@ impl Stream {
         self.read_at(*shard, from, max_records.max(1), max_bytes, now_ms())
     }
 
-    /// Counts the changes of this stream: goes up whenever records were stored, and when it is deleted.
+    /// Counts the changes of this stream: goes up whenever records were stored, when its shards change, and when it is
+    /// deleted.
     pub fn version(&self) -> u64 {
         *self.0.version.borrow()
     }
@@ -233,6 +246,18 @@ impl Stream {
         };
         self.bump();
         Ok(put)
+    }
+
+    /// Changes the shards, as `change` does it.
+    pub(super) fn reshard(
+        &self,
+        now_ms: u64,
+        change: impl FnOnce(&mut Contents, Moment) -> Result<(), NoReshard>,
+    ) -> Result<Result<(), NoReshard>, ApiError> {
+        let mut second = || self.0.seconds.next(now_ms);
+        let done = change(&mut *self.living()?, Moment { now_ms, second: &mut second });
+        self.bump();
+        Ok(done)
     }
 
     pub(super) fn read_at(

@@ -61,6 +61,28 @@ pub const SHARD_PAGE: usize = 1000;
 /// Shards of one account, here of one stream (quotas: 20,000 in the large regions).
 pub const MAX_SHARDS: i64 = 20_000;
 
+/// Open shards that `UpdateShardCount` scales a stream to at most (API: UpdateShardCount).
+pub const MAX_SIZE: usize = 10_000;
+
+/// How often `UpdateShardCount` does its work on one stream in [`RESIZE_PERIOD_MS`] (API: UpdateShardCount).
+pub const MAX_RESIZES: usize = 10;
+
+/// The rolling period of [`MAX_RESIZES`], in milliseconds (API: UpdateShardCount, 24 hours).
+pub const RESIZE_PERIOD_MS: u64 = 24 * 3600 * 1000;
+
+/// How long a stream is `UPDATING` after its shards were changed, in milliseconds (ours: the service takes half a
+/// minute and more).
+pub const RESHARD_MS: u64 = 200;
+
+/// On-demand streams of one account (quotas). Told by `DescribeLimits`, not held.
+pub const MAX_ON_DEMAND_STREAMS: usize = 50;
+
+/// `GetRecords` calls that one shard answers in a second (quotas).
+pub const SHARD_READS: i64 = 5;
+
+/// Bytes of data and partition keys that one shard gives to `GetRecords` in a second (quotas: "2 MB", counted as 2 MiB).
+pub const SHARD_READ_BYTES: i64 = 2 * 1024 * 1024;
+
 /// Shards that an on-demand stream starts with (developer guide, "Choose the right mode").
 pub const ON_DEMAND_SHARDS: u32 = 4;
 

@@ -47,7 +47,7 @@ pub struct Shard {
     pub hash_range: RangeInclusive<u128>,
     /// A number below that of its first record.
     pub starting: SequenceNumber,
-    /// The number of its last record, once it is closed: then it takes no more.
+    /// A number above those of all its records, once it is closed: then it takes no more.
     pub ending: Option<SequenceNumber>,
 }
 
@@ -109,14 +109,12 @@ pub(super) struct Log {
     next: u64, // index of the next record; the first one has 1
 }
 
-/// A number that cannot belong to a shard, and why.
+/// The index in the ending number of a shard, however many records it has.
+const LAST_INDEX: u64 = (1 << 63) - 1;
+
+/// A number that is of no record of the shard that it was used on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Foreign {
-    /// It is of this other shard.
-    OtherShard(ShardId),
-    /// It is of another stream, or was never given out.
-    OtherStream,
-}
+pub(super) struct Alien(pub(super) SequenceNumber);
 
 impl Log {
     /// An empty, open shard. `made_s` goes into its numbers and sets them apart from those of other streams.
@@ -140,6 +138,12 @@ impl Log {
         number
     }
 
+    /// Takes no more records. The ending number is the last one that the layout has for a shard, as in the service.
+    pub(super) fn close(&mut self, at_ms: u64) {
+        self.about.ending = Some(SequenceNumber::new(self.made_s, self.about.id, LAST_INDEX, at_ms / 1000));
+        self.closed_ms = Some(at_ms);
+    }
+
     pub(super) fn oldest(&self) -> Option<&Record> {
         self.records.front()
     }
@@ -149,7 +153,7 @@ impl Log {
     }
 
     /// The same place as a position that stays when records come and go.
-    pub(super) fn fix(&self, position: &Position) -> Result<Position, Foreign> {
+    pub(super) fn fix(&self, position: &Position) -> Result<Position, Alien> {
         Ok(Position::At(self.lowest_number(self.index_of(position)?)))
     }
 
@@ -161,7 +165,7 @@ impl Log {
         max_records: usize,
         max_bytes: usize,
         now_ms: u64,
-    ) -> Result<Read, Foreign> {
+    ) -> Result<Read, Alien> {
         let asked = self.index_of(from)?;
         let start = asked.max(self.first());
         let mut bytes = 0;
@@ -201,7 +205,7 @@ impl Log {
         SequenceNumber::new(self.made_s, self.about.id, index, 0)
     }
 
-    fn index_of(&self, position: &Position) -> Result<u64, Foreign> {
+    fn index_of(&self, position: &Position) -> Result<u64, Alien> {
         match position {
             Position::TrimHorizon => Ok(self.first()),
             Position::Latest => Ok(self.next),
@@ -224,12 +228,11 @@ impl Log {
     }
 
     /// The index in a number, if the number can be one of this shard.
-    fn own_index(&self, number: SequenceNumber) -> Result<u64, Foreign> {
-        if !number.same_shard(self.about.starting) {
-            let other = number.shard();
-            let same_stream = number.same_shard(SequenceNumber::new(self.made_s, other, 0, 0));
-            return Err(if same_stream { Foreign::OtherShard(other) } else { Foreign::OtherStream });
+    fn own_index(&self, number: SequenceNumber) -> Result<u64, Alien> {
+        if Some(number) == self.about.ending {
+            return Ok(self.next);
         }
-        Some(number.index()).filter(|index| *index <= self.next).ok_or(Foreign::OtherStream)
+        let own = number.same_shard(self.about.starting) && number.index() <= self.next;
+        if own { Ok(number.index()) } else { Err(Alien(number)) }
     }
 }

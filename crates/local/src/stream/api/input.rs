@@ -229,3 +229,11 @@ fn named_by<'a>(arn: &'a str, account: &str, region: &str) -> Result<&'a str, Ap
     let ours = (scheme, service, in_region, of_account) == ("arn", "kinesis", region, account);
     if ours && partition.starts_with("aws") { Ok(name) } else { Err(bad()) }
 }
+
+/// Whether it is a decimal of at most 39 digits without leading zeros.
+pub(super) fn is_decimal(text: &str) -> bool {
+    let digits = text.as_bytes();
+    (1..=39).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && (digits.len() == 1 || digits[0] != b'0')
+}

@@ -6,6 +6,7 @@
 
 mod input;
 mod read;
+mod reshard;
 mod settings;
 mod shards;
 mod streams;
@@ -40,9 +41,13 @@ impl Kinesis {
             "CreateStream" => streams::create_stream(self, body, now_ms),
             "DeleteStream" => streams::delete_stream(self, body),
             "ListStreams" => streams::list_streams(self, body, now_ms),
-            "DescribeStream" => streams::describe_stream(self, body),
-            "DescribeStreamSummary" => streams::describe_stream_summary(self, body),
+            "DescribeStream" => streams::describe_stream(self, body, now_ms),
+            "DescribeStreamSummary" => streams::describe_stream_summary(self, body, now_ms),
+            "DescribeLimits" => reshard::describe_limits(self, body),
             "ListShards" => shards::list_shards(self, body, now_ms),
+            "SplitShard" => reshard::split_shard(self, body, now_ms),
+            "MergeShards" => reshard::merge_shards(self, body, now_ms),
+            "UpdateShardCount" => reshard::update_shard_count(self, body, now_ms),
             "StartStreamEncryption" => settings::start_encryption(self, body),
             "StopStreamEncryption" => settings::stop_encryption(self, body),
             "IncreaseStreamRetentionPeriod" => settings::increase_retention(self, body),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::input::{Text, Timestamp, Violations, parse};
+use super::shards::ChildShard;
 use super::{json, seconds};
 use crate::stream::error::{ApiError, ErrorCode};
 use crate::stream::handle::{Kinesis, Stream, not_found};
@@ -111,6 +112,9 @@ struct GetRecordsAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_shard_iterator: Option<String>,
     millis_behind_latest: u64,
+    /// Those to go on with, where this shard has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child_shards: Option<Vec<ChildShard>>,
 }
 
 #[derive(Serialize)]
@@ -149,11 +153,23 @@ pub(super) fn get_records(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result
         return Err(ApiError::argument(format!("StreamARN is {arn}, the iterator is of {}", stream.arn())));
     }
     let limit = usize::try_from(input.limit.unwrap_or(MAX_GET_RECORDS)).unwrap_or(1);
+    let faults = kinesis.config().faults.as_deref();
+    if let Some(faults) = faults {
+        faults.reading(stream.name(), account, shard, now_ms)?;
+    }
     let read = stream.read_at(shard, &from, limit, MAX_GET_BYTES, now_ms)?;
+    if let Some(faults) = faults {
+        faults.have_read(stream.name(), shard, read.records.iter().map(Record::size).sum());
+    }
+    let child_shards = read
+        .next
+        .is_none()
+        .then(|| stream.contents().children(shard).map(|log| ChildShard::from(&log.about)).collect());
     json(&GetRecordsAnswer {
         records: read.records.iter().map(RecordAnswer::from).collect(),
         next_shard_iterator: read.next.map(|next| iterator(&stream, shard, next, now_ms)),
         millis_behind_latest: read.millis_behind_latest,
+        child_shards,
     })
 }
 

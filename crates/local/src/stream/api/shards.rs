@@ -56,6 +56,15 @@ pub(super) struct ShardAnswer {
     sequence_number_range: SequenceNumberRange,
 }
 
+/// A shard as `GetRecords` names those that follow one that has ended.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ChildShard {
+    shard_id: ShardId,
+    parent_shards: Vec<ShardId>,
+    hash_key_range: HashKeyRange,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct HashKeyRange {
@@ -93,19 +102,27 @@ pub(super) fn list_shards(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result
         None => start(kinesis, &input, kind, now_ms)?,
     };
     let limit = page_limit(input.max_results, SHARD_PAGE);
-    let mut shards: Vec<Shard> = {
-        let contents = stream.contents();
-        let horizon_ms = contents.horizon_ms(now_ms).max(stream.made_ms());
-        let fits =
-            |log: &&Log| after.is_none_or(|after| log.about.id > after) && filter.fits(log, horizon_ms);
-        contents.shards().filter(fits).take(limit + 1).map(|log| log.about.clone()).collect()
-    };
+    let mut shards = listed(&stream, after, filter, limit + 1, now_ms);
     let more = shards.len() > limit;
     shards.truncate(limit);
     let next_token = shards.last().filter(|_| more).map(|last| {
         Token::Shards { stream: stream.name().into(), after: last.id, filter, issued_ms: now_ms }.seal()
     });
     json(&ListShardsAnswer { shards: shards.into_iter().map(ShardAnswer::from).collect(), next_token })
+}
+
+/// At most `most` shards behind one, by id.
+pub(super) fn listed(
+    stream: &Stream,
+    after: Option<ShardId>,
+    filter: ShardFilter,
+    most: usize,
+    now_ms: u64,
+) -> Vec<Shard> {
+    let contents = stream.contents();
+    let horizon_ms = contents.horizon_ms(now_ms).max(stream.made_ms());
+    let fits = |log: &&Log| after.is_none_or(|after| log.about.id > after) && filter.fits(log, horizon_ms);
+    contents.shards().filter(fits).take(most).map(|log| log.about.clone()).collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -216,16 +233,32 @@ impl ShardFilter {
     }
 }
 
+impl From<&Shard> for ChildShard {
+    fn from(shard: &Shard) -> Self {
+        Self {
+            shard_id: shard.id,
+            parent_shards: shard.parent.into_iter().chain(shard.adjacent_parent).collect(),
+            hash_key_range: HashKeyRange::from(shard),
+        }
+    }
+}
+
+impl From<&Shard> for HashKeyRange {
+    fn from(shard: &Shard) -> Self {
+        Self {
+            starting_hash_key: shard.hash_range.start().to_string(),
+            ending_hash_key: shard.hash_range.end().to_string(),
+        }
+    }
+}
+
 impl From<Shard> for ShardAnswer {
     fn from(shard: Shard) -> Self {
         Self {
             shard_id: shard.id,
             parent_shard_id: shard.parent,
             adjacent_parent_shard_id: shard.adjacent_parent,
-            hash_key_range: HashKeyRange {
-                starting_hash_key: shard.hash_range.start().to_string(),
-                ending_hash_key: shard.hash_range.end().to_string(),
-            },
+            hash_key_range: HashKeyRange::from(&shard),
             sequence_number_range: SequenceNumberRange {
                 starting_sequence_number: shard.starting,
                 ending_sequence_number: shard.ending,

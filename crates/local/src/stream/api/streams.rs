@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{Text, Violations, parse};
 use super::settings::check_tags;
-use super::shards::{ShardAnswer, page_limit};
+use super::shards::{ShardAnswer, listed, page_limit};
 use super::{json, read, seconds};
 use crate::stream::contents::Settings;
 use crate::stream::error::{ApiError, ErrorCode};
@@ -15,7 +15,7 @@ use crate::stream::handle::{Kinesis, Stream};
 use crate::stream::limits::{
     DEFAULT_RECORD_KIB, MAX_LIMIT, MAX_RECORD_KIB, MAX_SHARDS, ON_DEMAND_SHARDS, PAGE, TOKEN_LIFE_MS,
 };
-use crate::stream::token::Token;
+use crate::stream::token::{ShardFilter, Token};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -181,7 +181,7 @@ pub(super) fn list_streams(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Resul
         has_more_streams,
         next_token: last.map(|last| Token::Streams { after: last.name().into(), issued_ms: now_ms }.seal()),
         stream_names: page.iter().map(|stream| stream.name().into()).collect(),
-        stream_summaries: page.iter().map(StreamSummary::from).collect(),
+        stream_summaries: page.iter().map(|stream| summary(stream, now_ms)).collect(),
     })
 }
 
@@ -252,7 +252,7 @@ struct Monitoring {
     shard_level_metrics: [String; 0],
 }
 
-pub(super) fn describe_stream(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub(super) fn describe_stream(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result<Vec<u8>, ApiError> {
     let input: DescribeStream = parse(body)?;
     let mut violations = Violations::default();
     violations.number("limit", input.limit, 1..=MAX_LIMIT);
@@ -262,11 +262,13 @@ pub(super) fn describe_stream(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>,
     let after = input.exclusive_start_shard_id.as_deref();
     let after = after.map(|text| read::shard_id(text, &stream, &kinesis.config().account)).transpose()?;
     let limit = page_limit(input.limit, PAGE);
-    let mut shards: Vec<_> = stream.shards();
-    shards.retain(|shard| after.is_none_or(|after| shard.id > after));
+    let mut shards = listed(&stream, after, ShardFilter::Readable, limit + 1, now_ms);
     let has_more_shards = shards.len() > limit;
-    let shards = shards.into_iter().take(limit).map(ShardAnswer::from).collect();
-    json(&DescribeStreamAnswer { stream_description: describe(&stream, Shards { shards, has_more_shards }) })
+    shards.truncate(limit);
+    let shards = shards.into_iter().map(ShardAnswer::from).collect();
+    json(&DescribeStreamAnswer {
+        stream_description: describe(&stream, Shards { shards, has_more_shards }, now_ms),
+    })
 }
 
 #[derive(Deserialize)]
@@ -284,7 +286,11 @@ struct DescribeStreamSummaryAnswer {
     stream_description_summary: Description<Totals>,
 }
 
-pub(super) fn describe_stream_summary(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub(super) fn describe_stream_summary(
+    kinesis: &Kinesis,
+    body: &[u8],
+    now_ms: u64,
+) -> Result<Vec<u8>, ApiError> {
     let input: DescribeStreamSummary = parse(body)?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let (open_shard_count, max_record_size_in_kib) = {
@@ -292,11 +298,11 @@ pub(super) fn describe_stream_summary(kinesis: &Kinesis, body: &[u8]) -> Result<
         (contents.open_shards(), contents.settings.max_record_kib)
     };
     let totals = Totals { open_shard_count, consumer_count: 0, max_record_size_in_kib };
-    json(&DescribeStreamSummaryAnswer { stream_description_summary: describe(&stream, totals) })
+    json(&DescribeStreamSummaryAnswer { stream_description_summary: describe(&stream, totals, now_ms) })
 }
 
-fn describe<T>(stream: &Stream, own: T) -> Description<T> {
-    let summary = StreamSummary::from(stream);
+fn describe<T>(stream: &Stream, own: T, now_ms: u64) -> Description<T> {
+    let summary = summary(stream, now_ms);
     let contents = stream.contents();
     let settings = &contents.settings;
     Description {
@@ -309,15 +315,13 @@ fn describe<T>(stream: &Stream, own: T) -> Description<T> {
     }
 }
 
-impl From<&Stream> for StreamSummary {
-    fn from(stream: &Stream) -> Self {
-        let on_demand = stream.contents().settings.on_demand;
-        Self {
-            stream_name: stream.name().into(),
-            stream_arn: stream.arn().into(),
-            stream_status: "ACTIVE",
-            stream_mode_details: ModeAnswer { stream_mode: MODES[usize::from(on_demand)].0 },
-            stream_creation_timestamp: seconds(stream.made_ms()),
-        }
+fn summary(stream: &Stream, now_ms: u64) -> StreamSummary {
+    let contents = stream.contents();
+    StreamSummary {
+        stream_name: stream.name().into(),
+        stream_arn: stream.arn().into(),
+        stream_status: if contents.updating(now_ms) { "UPDATING" } else { "ACTIVE" },
+        stream_mode_details: ModeAnswer { stream_mode: MODES[usize::from(contents.settings.on_demand)].0 },
+        stream_creation_timestamp: seconds(stream.made_ms()),
     }
 }

@@ -1,6 +1,7 @@
-//! Requests as such; [`records`] and [`streams`] test what they do.
+//! Requests as such; [`records`], [`reshard`] and [`streams`] test what they do.
 
 mod records;
+mod reshard;
 mod streams;
 
 use serde_json::{Value, json};
@@ -67,9 +68,9 @@ fn what_is_not_simulated_is_refused_by_name() {
     check_refused_member("DescribeStreamSummary", json!({ "StreamName": "s" }), "StreamId", json!("x"));
     check_refused_member("CreateStream", json!({ "StreamName": "t" }), "WarmThroughputMiBps", json!(1));
     check_error(
-        "SplitShard",
+        "EnableEnhancedMonitoring",
         json!({}),
-        "UnknownOperationException: Operation \"SplitShard\" is not implemented by the local stream",
+        "UnknownOperationException: Operation \"EnableEnhancedMonitoring\" is not implemented by the local stream",
     );
     check_error(
         "",

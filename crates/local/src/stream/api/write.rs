@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::input::{Text, Violations, parse};
+use super::input::{Text, Violations, is_decimal, parse};
 use super::json;
 use crate::stream::contents::{Entry, EntryResult, hash_key};
 use crate::stream::error::{ApiError, ErrorCode};
@@ -248,12 +248,4 @@ fn entries(stream: &Stream, items: Vec<Item>) -> Result<Vec<Entry>, ApiError> {
 fn decoded_len(text: &str) -> usize {
     let padding = text.bytes().rev().take(2).filter(|b| *b == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding)
-}
-
-/// A decimal of at most 39 digits without leading zeros.
-fn is_decimal(text: &str) -> bool {
-    let digits = text.as_bytes();
-    (1..=39).contains(&digits.len())
-        && digits.iter().all(u8::is_ascii_digit)
-        && (digits.len() == 1 || digits[0] != b'0')
 }

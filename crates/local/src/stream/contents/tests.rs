@@ -253,7 +253,8 @@ fn a_reader_behind_the_horizon_goes_on_at_the_oldest_and_learns_what_it_missed()
 fn a_closed_shard_ends() {
     let mut log = Log::new(ShardId(0), 0..=9, START, START / 1000);
     let numbers = [(); 2].map(|()| log.append("k".into(), Bytes::new(), START, false));
-    log.about.ending = Some(numbers[1]);
+    log.close(START);
+    assert!(log.about.ending.unwrap() > numbers[1]);
     let first = log.read(&Position::TrimHorizon, 1, 100, START).unwrap();
     assert!(first.next.is_some());
     let second = log.read(&first.next.unwrap(), 1, 100, START).unwrap();

@@ -1,6 +1,9 @@
 //! Putting and getting.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::faults::{Asked, Faults};
 use crate::stream::limits::{ITERATOR_LIFE_MS, MAX_DATA_BYTES, MAX_PUT_BYTES};
 
 /// All records of a shard of `s`, as `GetRecords` gives them.
@@ -253,4 +256,28 @@ fn get_records_limits() {
     };
     check(0, "greater than or equal to 1");
     check(10_001, "less than or equal to 10000");
+}
+
+#[test]
+fn get_records_is_held_to_its_share_where_throttling_is_asked_for() {
+    let asked = Asked { throttle: true, ..Asked::default() };
+    let kinesis = Kinesis::new(Config { faults: Some(Arc::new(Faults::new(asked))), ..Config::local() });
+    ok(&kinesis, "CreateStream", json!({ "StreamName": "s", "ShardCount": 1 }));
+    let start = json!({ "StreamName": "s", "ShardId": "shardId-0", "ShardIteratorType": "TRIM_HORIZON" });
+    let from = ok(&kinesis, "GetShardIterator", start)["ShardIterator"].clone();
+    let read = |now| call(&kinesis, "GetRecords", json!({ "ShardIterator": from }), now).map(drop);
+    assert!((0..5).all(|_| read(NOW).is_ok()));
+    assert_eq!(
+        read(NOW).unwrap_err().to_string(),
+        "ProvisionedThroughputExceededException: Rate exceeded for shard shardId-000000000000 in stream s under account \
+         000000000000."
+    );
+    assert!(read(NOW + 200).is_ok());
+    for _ in 0..3 {
+        let data = "A".repeat(1_398_000); // nearly a mebibyte
+        ok(&kinesis, "PutRecord", json!({ "StreamName": "s", "Data": data, "PartitionKey": "k" }));
+    }
+    assert!(read(NOW + 3000).is_ok());
+    assert!(read(NOW + 4000).is_err(), "three are more than a second's share");
+    assert!(read(NOW + 4600).is_ok());
 }
