@@ -149,7 +149,8 @@ CHOICES = [
 def watching():
     """What alarms, metrics and dashboard cost, whatever passes."""
     resources = template.parse(template.PATH.read_text())["Resources"].values()
-    alarms = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
+    # Those of a way in that is off by default are not there.
+    alarms = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm" and "Condition" not in each]
     alarm_metrics = sum(sum("MetricStat" in each for each in alarm.get("Metrics", [])) or 1 for alarm in alarms)
     readme = (template.PATH.parent / "README.md").read_text()
     summaries = re.findall(r"^- (?:Producer|Consumer): (`(?:Packets|Records)` = .*)$", readme, re.M)

@@ -35,6 +35,15 @@ pub enum Class {
     Fatal,
 }
 
+impl Failure {
+    /// The same where no record is more to blame than another: a person has to change something.
+    pub(crate) fn of_every_record(&self) -> Self {
+        let advice =
+            "every record was refused alike: check STREAM_ARN or STREAM_NAME, and the stream's settings";
+        Self { class: Class::Fatal, message: format!("{} ({advice})", self.message), ..self.clone() }
+    }
+}
+
 impl Class {
     /// Whether the same record may well be taken later, unchanged. True of a fatal failure too: the permission or the
     /// stream that lacks is put right by a person, while a record that is refused or too large stays so.
@@ -83,9 +92,9 @@ pub fn classify(code: &str, status: u16) -> Class {
     }
 }
 
-/// What a person should look at first, for the fatal errors that mean one thing.
-pub fn advice(code: &str) -> Option<&'static str> {
-    Some(match code {
+/// What a person should look at first after a fatal error of this name.
+pub fn advice(code: &str) -> &'static str {
+    match code {
         "ResourceNotFoundException" => "check STREAM_ARN or STREAM_NAME, and the region",
         "AccessDeniedException" | "AccessDenied" => {
             "check that the role allows kinesis:PutRecords on this stream"
@@ -101,8 +110,8 @@ pub fn advice(code: &str) -> Option<&'static str> {
         | "ExpiredToken"
         | "InvalidSignatureException"
         | "UnrecognizedClientException" => "check the credentials, and the clock",
-        _ => return None,
-    })
+        _ => "check the stream, the region, the endpoint and the function's role",
+    }
 }
 
 #[cfg(test)]
@@ -136,16 +145,6 @@ mod tests {
         check("InvalidArgumentException", 400, Class::Refused);
         check("ValidationException", 400, Class::Refused);
         check("", 413, Class::Refused);
-    }
-
-    #[test]
-    fn advice_is_for_what_needs_a_person() {
-        for code in
-            ["ResourceNotFoundException", "AccessDeniedException", "KMSAccessDeniedException", "ExpiredToken"]
-        {
-            assert!(advice(code).is_some() && classify(code, 400) == Class::Fatal, "{code}");
-        }
-        assert_eq!(advice("ProvisionedThroughputExceededException"), None);
     }
 
     #[test]

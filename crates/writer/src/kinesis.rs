@@ -126,16 +126,21 @@ fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
             broken(words(), !was_never_connected(error))
         }
         // Credentials that cannot be had, a configuration that makes no request: nothing was sent.
-        _ => Failure { class: Class::Fatal, code: "NotSent".into(), message: words(), may_be_stored: false },
+        _ => Failure {
+            class: Class::Fatal,
+            code: "NotSent".into(),
+            message: format!("{} (check the function's role, its credentials and the region)", words()),
+            may_be_stored: false,
+        },
     }
 }
 
 fn answered(status: u16, code: &str, message: String) -> Failure {
     let class = classify(code, status);
     let may_be_stored = matches!(class, Class::Failed | Class::TimedOut);
-    let message = match advice(code) {
-        Some(advice) => format!("{message} ({advice})"),
-        None => message,
+    let message = match class {
+        Class::Fatal => format!("{message} ({})", advice(code)),
+        _ => message,
     };
     let code = if code.is_empty() { format!("Http{status}") } else { code.into() };
     Failure { class, code, message, may_be_stored }

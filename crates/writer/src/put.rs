@@ -282,8 +282,7 @@ impl Put {
                     self.undelivered(&records, &failure);
                 }
                 let refused_alike = self.probe.refused(id, &records, &failure);
-                let fatal = Failure { class: Class::Fatal, ..(*failure).clone() };
-                self.undelivered(&refused_alike, &Arc::new(fatal));
+                self.undelivered(&refused_alike, &Arc::new(failure.of_every_record()));
             }
             Class::Throttled | Class::Failed | Class::TimedOut | Class::Broken => {
                 // Every connection that was kept alive may have died with a freeze, so each record has one such retry.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ const STORED: &str =
 /// What a server does with one request after it has read it whole.
 #[derive(Clone, Copy)]
 enum Then {
+    /// Says nothing, and waits for the connection to be closed.
+    Silence,
     Answer(u16, &'static str),
     Close,
     HalfAnAnswer,
@@ -45,6 +47,13 @@ fn serve(script: &'static [Then]) -> (SocketAddr, mpsc::Receiver<()>) {
                         break;
                     }
                     Some(Then::Close) => break,
+                    Some(Then::Silence) => {
+                        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                        let ended = connection.read(&mut [0]).map_err(|error| error.kind());
+                        assert!(matches!(ended, Ok(0) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
+                        let _ = read.send(());
+                        return;
+                    }
                     None => return,
                 }
             }
@@ -134,14 +143,36 @@ async fn errors_of_the_service_keep_their_name_and_words() {
         failure.message,
         "Stream packets not found. (check STREAM_ARN or STREAM_NAME, and the region)"
     );
-    const DENIED: &str = r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#;
-    check(&[Then::Answer(400, DENIED)], Class::Fatal, "AccessDeniedException", false).await;
     const INVALID: &str =
         r#"{"__type":"com.amazonaws.kinesis#InvalidArgumentException","message":"too long"}"#;
     check(&[Then::Answer(400, INVALID)], Class::Refused, "InvalidArgumentException", false).await;
     check(&[Then::Answer(500, "{}")], Class::Failed, "Http500", true).await;
     check(&[Then::Answer(503, "busy")], Class::Failed, "Http503", true).await;
     check(&[Then::Answer(413, "")], Class::Refused, "Http413", false).await;
+}
+
+/// Each of these ends the put at once: whoever reads of it should know where to look first.
+#[tokio::test]
+async fn every_fatal_error_says_what_to_check() {
+    async fn advised(script: &'static [Then], code: &str, want: &str) {
+        let failure = check(script, Class::Fatal, code, false).await;
+        assert!(failure.message.ends_with(want) && failure.message.contains("(check "), "{failure}");
+    }
+    const DENIED: &str = r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#;
+    advised(&[Then::Answer(400, DENIED)], "AccessDeniedException", "kinesis:PutRecords on this stream)")
+        .await;
+    const KMS: &str = r#"{"__type":"KMSAccessDeniedException","message":"no key"}"#;
+    advised(
+        &[Then::Answer(400, KMS)],
+        "KMSAccessDeniedException",
+        "kms:GenerateDataKey with the stream's key)",
+    )
+    .await;
+    const EXPIRED: &str = r#"{"__type":"ExpiredTokenException","message":"too old"}"#;
+    advised(&[Then::Answer(400, EXPIRED)], "ExpiredTokenException", "the credentials, and the clock)").await;
+    const NEW: &str = r#"{"__type":"SomethingNewException","message":"sorry"}"#;
+    advised(&[Then::Answer(400, NEW)], "SomethingNewException", "and the function's role)").await;
+    advised(&[Then::Answer(403, "<html>")], "Http403", "and the function's role)").await;
 }
 
 #[tokio::test]
@@ -162,6 +193,10 @@ async fn missing_credentials_are_fatal_and_nothing_was_sent() {
     let (address, requests) = serve(&[Then::Answer(200, STORED)]);
     let failure = stream(address, false).await.put_records(&[&record()]).await.unwrap_err();
     assert_eq!((failure.class, failure.may_be_stored), (Class::Fatal, false), "{failure}");
+    assert!(
+        failure.message.ends_with("(check the function's role, its credentials and the region)"),
+        "{failure}"
+    );
     assert!(requests.try_recv().is_err());
 }
 
@@ -177,4 +212,17 @@ async fn a_record_survives_a_connection_that_died_and_is_counted_as_a_possible_d
         assert_eq!(report.effort.possible_duplicates, possible_duplicates);
     }
     assert_eq!(requests.try_iter().count(), 3);
+}
+
+/// What is given up is over: the connection that carried it is closed, so that nothing more of it can go out.
+#[tokio::test]
+async fn a_request_that_is_given_up_at_the_deadline_leaves_no_connection_behind() {
+    let (address, requests) = serve(&[Then::Silence]);
+    let stream = stream(address, true).await;
+    let until = Instant::now() + Duration::from_millis(300);
+    let report = writer::put(&stream, &[record()], Limits::default(), until).await;
+    assert_eq!(report.undelivered[0].reason.code, "TimedOut");
+    assert!(report.undelivered[0].may_be_stored);
+    let sent_and_closed = tokio::task::spawn_blocking(move || requests.iter().count());
+    assert_eq!(sent_and_closed.await.unwrap(), 2);
 }

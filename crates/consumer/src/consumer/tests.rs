@@ -630,3 +630,5 @@ fn every_sample_event_is_handled_or_refused_as_its_name_says() {
     }
     assert!(count > 0, "no samples in {folder}");
 }
+
+mod combinations;

@@ -12,36 +12,48 @@ use writer::{Answer as StreamAnswer, Failure, Stored, StreamId};
 
 use super::*;
 
-/// A stream that keeps what it takes, and does with a record what `fate` says of its data.
+/// A stream that keeps what it takes, and does with a request what `script` says of its records' data.
 struct Scripted<F> {
     stored: RefCell<Vec<(String, String)>>,
     calls: Cell<usize>,
-    fate: F,
+    script: F,
 }
 
-impl<F: Fn(&str) -> Option<Failure>> PutRecords for Scripted<F> {
+/// What a stream does with a request.
+enum Turn {
+    Silence,
+    Fail(Failure),
+    /// Takes each entry for which there is no failure.
+    Each(Vec<Option<Failure>>),
+}
+
+impl<F: Fn(&[&str]) -> Turn> PutRecords for Scripted<F> {
     async fn put_records(&self, entries: &[&Record<'_>]) -> StreamAnswer {
         self.calls.update(|calls| calls + 1);
-        let data = |entry: &Record<'_>| str::from_utf8(entry.data).unwrap().to_owned();
-        let fates: Vec<_> = entries.iter().map(|entry| (self.fate)(&data(entry))).collect();
-        let whole = |failure: &&Failure| {
-            matches!(failure.class, Class::Fatal | Class::Refused | Class::Broken | Class::TimedOut)
+        let data: Vec<_> = entries.iter().map(|entry| str::from_utf8(entry.data).unwrap()).collect();
+        let fates = match (self.script)(&data) {
+            Turn::Silence => std::future::pending().await,
+            Turn::Fail(failure) => return Err(failure),
+            Turn::Each(fates) => fates,
         };
-        if let Some(failure) = fates.iter().flatten().find(whole) {
-            return Err(failure.clone());
-        }
-        let results = fates.into_iter().zip(entries).map(|(fate, entry)| {
-            fate.map_or_else(
-                || {
-                    let mut stored = self.stored.borrow_mut();
-                    stored.push((entry.partition_key.clone(), data(entry)));
-                    let sequence_number = stored.len().to_string();
-                    Ok(Stored { shard_id: "shardId-000000000000".into(), sequence_number })
-                },
-                Err,
-            )
-        });
-        Ok(results.collect())
+        let take = |entry: &Record<'_>, data: &str| {
+            let mut stored = self.stored.borrow_mut();
+            stored.push((entry.partition_key.clone(), data.to_owned()));
+            let sequence_number = stored.len().to_string();
+            Stored { shard_id: "shardId-000000000000".into(), sequence_number }
+        };
+        let results = fates.into_iter().zip(entries.iter().zip(data));
+        Ok(results.map(|(fate, (entry, data))| fate.map_or_else(|| Ok(take(entry, data)), Err)).collect())
+    }
+}
+
+/// Does with each record what `fate` says of it; what fails whole requests fails them for all.
+fn turn(fate: impl Fn(&str) -> Option<Failure>, records: &[&str]) -> Turn {
+    let fates: Vec<_> = records.iter().map(|record| fate(record)).collect();
+    let whole = |failure: &&Failure| matches!(failure.class, Class::Fatal | Class::Refused);
+    match fates.iter().flatten().find(whole) {
+        Some(failure) => Turn::Fail(failure.clone()),
+        None => Turn::Each(fates),
     }
 }
 
@@ -64,6 +76,9 @@ struct Run {
     stored: Vec<(String, String)>,
     queued: Vec<String>,
     log: Vec<Value>,
+    /// How often the stream was asked.
+    requests: usize,
+    took: Duration,
 }
 
 impl Run {
@@ -91,8 +106,7 @@ fn run_with(settings: Settings, event: &str, fate: impl Fn(&str) -> Option<Failu
     run_queued(settings, event, fate, None)
 }
 
-/// Invokes a producer, and holds that every packet is either in the stream or undelivered, and then in the queue or
-/// whole in the log; that it ends in time; and that nothing is sent any more when it has.
+/// The same with a queue.
 #[track_caller]
 fn run_queued(
     settings: Settings,
@@ -100,9 +114,21 @@ fn run_queued(
     fate: impl Fn(&str) -> Option<Failure>,
     queue: Option<queue::Scripted>,
 ) -> Run {
+    run_scripted(settings, event, |records| turn(&fate, records), queue)
+}
+
+/// Invokes a producer, and holds that every packet is either in the stream or undelivered, and then in the queue or
+/// whole in the log; that it ends in time; and that nothing is sent any more when it has.
+#[track_caller]
+fn run_scripted(
+    settings: Settings,
+    event: &str,
+    script: impl Fn(&[&str]) -> Turn,
+    queue: Option<queue::Scripted>,
+) -> Run {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let stream = Scripted { stored: RefCell::default(), calls: Cell::new(0), fate };
+    let stream = Scripted { stored: RefCell::default(), calls: Cell::new(0), script };
     let producer = Producer::new(settings, stream, Level::Info);
     let producer = producer.with_queue(queue);
     let now = "2026-11-20T10:00:00Z".parse().unwrap();
@@ -129,7 +155,8 @@ fn run_queued(
         .map(|l| serde_json::from_slice(l).unwrap())
         .collect();
     let queued = producer.queue.map(queue::Scripted::into_messages).unwrap_or_default();
-    let run = Run { answer, stored: producer.stream.stored.into_inner(), queued, log };
+    let (requests, stored) = (producer.stream.calls.get(), producer.stream.stored.into_inner());
+    let run = Run { answer, stored, queued, log, requests, took };
     if let [summary] = run.logged("summary")[..] {
         let count = |name: &str| usize::try_from(summary[name].as_u64().unwrap()).unwrap();
         assert_eq!(count("Packets"), count("Acknowledged") + count("Undelivered"));
@@ -371,6 +398,21 @@ fn the_status_says_what_the_caller_can_do() {
     assert_eq!(allowed["headers"]["allow"], "POST, PUT");
     check_status(&http("POST", json!("!"), true), None, 400);
     check_status(&http("POST", json!(5), false), None, 400);
+}
+
+/// Of 501 packets the first request carries 500: it is never answered, and the other one meets a fatal error.
+#[test]
+fn a_cause_for_a_person_outweighs_one_that_passes() {
+    let event = http("POST", json!(batch(&[HELLO; 501])), false);
+    let script = |records: &[&str]| match records.len() {
+        1 => Turn::Fail(failure(Class::Fatal, "AccessDeniedException")),
+        _ => Turn::Silence,
+    };
+    let run = run_scripted(settings(&[]), &event, script, None);
+    let code = |place: usize| run.body()["Records"][place]["ErrorCode"].clone();
+    assert_eq!((code(0), code(500)), (json!("TimedOut"), json!("AccessDeniedException")));
+    assert_eq!((&run.answer()["statusCode"], run.requests), (&json!(500), 2));
+    assert!(run.answer()["headers"].get("retry-after").is_none());
 }
 
 #[test]

@@ -88,7 +88,11 @@ fn refusal(error: &SdkError<SendMessageBatchError, HttpResponse>) -> Refusal {
         }
         SdkError::TimeoutError(_) => refused("TimedOut", words(), Then::Again),
         SdkError::ResponseError(_) => refused("ConnectionBroken", words(), Then::Again),
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+        // A connection that closes instead of answering, as a thawed function's may, is none of the SDK's own kinds of
+        // failure, but has a kind: that of what passes.
+        SdkError::DispatchFailure(failure)
+            if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
+        {
             refused("ConnectionBroken", words(), Then::Again)
         }
         // Credentials that cannot be had, a configuration that makes no request.
@@ -118,9 +122,57 @@ fn after(code: &str, status: u16) -> Then {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use aws_sdk_sqs::config::{Config, Credentials, Region};
     use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchResultEntry};
 
     use super::*;
+
+    /// What the real client makes of a server that answers each connection's first request with this and closes it.
+    async fn refusal_of(answer: &'static str) -> Refusal {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let (mut request, mut buffer) = (String::new(), [0; 4096]);
+            // The one message ends the body; what is left unread would make of the end a reset.
+            while !request.ends_with('}') {
+                let count = connection.read(&mut buffer).unwrap();
+                request.push_str(str::from_utf8(&buffer[..count]).unwrap());
+            }
+            connection.write_all(answer.as_bytes()).unwrap();
+        });
+        let refusal = ask(&url).await;
+        server.join().unwrap();
+        refusal
+    }
+
+    async fn ask(url: &str) -> Refusal {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(url)
+            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let client = OnceCell::new_with(Some(Client::from_conf(config)));
+        let queue = Sqs { url: format!("{url}/0/q"), client };
+        queue.send_messages(&["body"]).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_no_reason_to_stop() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for refusal in [
+            refusal_of("").await,
+            refusal_of("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await,
+            ask(&format!("http://{closed}")).await,
+        ] {
+            assert_eq!((refusal.code.as_str(), refusal.then), ("ConnectionBroken", Then::Again), "{refusal}");
+        }
+    }
 
     #[track_caller]
     fn check(code: &str, status: u16, want: Then) {

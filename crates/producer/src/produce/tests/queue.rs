@@ -15,6 +15,8 @@ pub(super) struct Scripted {
 /// What a queue does with a message.
 pub(super) enum Fate {
     Take,
+    /// Takes it, and is slow to say so.
+    TakeSlowly,
     Refuse(Then),
     /// Fails the whole batch.
     RefuseAll(Then),
@@ -36,15 +38,16 @@ impl Scripted {
 impl SendMessages for Scripted {
     async fn send_messages(&self, bodies: &[&str]) -> QueueAnswer {
         self.calls.update(|calls| calls + 1);
-        sleep(Duration::from_millis(10)).await;
         let refusal = |then| Refusal { code: "NotNow".into(), message: "because".into(), then };
         let packet = |body: &str| serde_json::from_str::<Value>(body).unwrap()["Packet"].to_string();
         let fates: Vec<_> = bodies.iter().map(|body| (self.fate)(&packet(body))).collect();
+        let slow = fates.iter().any(|fate| matches!(fate, Fate::TakeSlowly));
+        sleep(Duration::from_millis(if slow { 700 } else { 10 })).await;
         for fate in &fates {
             match fate {
                 Fate::RefuseAll(then) => return Err(refusal(*then)),
                 Fate::Silent => std::future::pending().await,
-                Fate::Take | Fate::Refuse(_) => {}
+                Fate::Take | Fate::TakeSlowly | Fate::Refuse(_) => {}
             }
         }
         let results = fates.into_iter().zip(bodies).map(|(fate, body)| match fate {
