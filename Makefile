@@ -47,8 +47,9 @@ lint: ## format, clippy, documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: local ## how much, how fast: what strict ordering costs, then the load check
+bench: local ## how much, how fast: what strict ordering costs, what aggregates save, then the load check
 	$(CARGO) run --locked --profile local -p cli --example ordering
+	$(CARGO) run --locked --profile local -p cli --example aggregates
 	$(CARGO) run --locked --profile local -p cli --example load -- $(ARGS)
 
 include tools/deploy.mk

@@ -14,12 +14,15 @@ use account::{Caller, Plan};
 #[allow(dead_code, reason = "some of it is for the tests alone")]
 mod account;
 
+#[path = "../tests/it/stream.rs"]
+mod stream;
+
 #[path = "../tests/it/rivulet.rs"]
 #[allow(dead_code, reason = "some of it is for the tests alone")]
 mod rivulet;
 
 /// The runs: who invokes the producer, packets of a batch, and arguments of `rivulet up`.
-const RUNS: [(Caller, u32, &str); 12] = [
+const RUNS: [(Caller, u32, &str); 13] = [
     (Caller::Http, 250, "--parameter Ordering=strict --throttle"),
     (Caller::Http, 250, "--parameter Ordering=strict --fail-entries 0.05"),
     (Caller::Http, 250, "--parameter Ordering=strict --fail-requests 0.1"),
@@ -29,11 +32,20 @@ const RUNS: [(Caller, u32, &str); 12] = [
     (Caller::Http, 250, "--parameter Ordering=strict --kill-functions 0.35"),
     (Caller::Asynchronous, 250, "--parameter Ordering=strict --retry-wait 0.01 --kill-functions 0.35"),
     (Caller::Http, 5_000, "--fail-requests 1 --fail-queue 0.3"),
+    // Their shards change meanwhile.
     (
         Caller::Http,
         100,
-        "--parameter RecordFormat=kpl --parameter Ordering=strict --fail-requests 0.05 --reset-before 0.05 \
-         --reset-after 0.05 --latency 2 --kill-functions 0.1",
+        "--parameter RecordFormat=kpl --parameter ParallelizationFactor=4 --parameter Ordering=strict --shards 2 \
+         --fail-entries 0.01 --fail-requests 0.05 --reset-before 0.05 --reset-after 0.05 --latency 2 \
+         --kill-functions 0.1",
+    ),
+    (
+        Caller::Http,
+        100,
+        "--parameter RecordFormat=kpl --parameter ParallelizationFactor=4 --parameter Ordering=relaxed --shards 2 \
+         --fail-entries 0.01 --fail-requests 0.05 --reset-before 0.05 --reset-after 0.05 --latency 2 \
+         --kill-functions 0.1",
     ),
     // Large batches and one shard, or the other faults would slow the packets down below what the shards take.
     (
@@ -69,7 +81,11 @@ fn main() -> ExitCode {
     for (caller, batch, arguments) in
         RUNS.into_iter().filter(|(.., arguments)| arguments.contains(&args.only))
     {
-        let account = Plan { packets: args.packets, batch, arguments, caller }.run();
+        let reshards = arguments.contains("RecordFormat=kpl");
+        // So that a bucket holds one packet and many by turns.
+        let batches = if reshards { [1, 2 * batch - 1] } else { [batch, batch] };
+        let packets = args.packets;
+        let account = Plan { packets, batches, arguments, caller, reshards }.run();
         println!("{account}");
         failed += account.lines().iter().filter(|(_, holds)| !holds).count();
         if arguments.ends_with("--kill-functions 0.35") && args.packets >= 100_000 {

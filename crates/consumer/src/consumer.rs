@@ -1,6 +1,5 @@
 //! One batch after the other: which records are handled, what is written, what is answered.
 
-use std::any::Any;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::line::{self, Decoded, Kind};
+use crate::log::{Log, Unwritten};
 use crate::record::is_of_kinesis;
 use crate::{Answer, Error, Record, Settings, Undecodable};
 
@@ -46,8 +46,9 @@ impl Consumer {
         Self { settings, lines: Lines::new(level), data: Vec::new(), payload: Vec::new(), cold_start: true }
     }
 
-    /// Handles the records of one event in their order and writes all lines to `out` with one write. `elapsed`
-    /// tells the time since the invocation began; it is asked before each record but the first.
+    /// Handles the records of one event in their order and writes their lines to `out`: with one write, or where they
+    /// are many megabytes with several, so that memory is bounded whatever the records hold. `elapsed` tells the time
+    /// since the invocation began; it is asked before each record but the first.
     ///
     /// # Errors
     /// When the event is not one of Kinesis, and when the first record not handled cannot be reported. Then the
@@ -63,54 +64,19 @@ impl Consumer {
         let now = invocation.now;
         self.lines.begin(now, invocation.request_id);
         let late = || elapsed() >= invocation.work_time;
-        let tally = each(&records, now, &mut self.lines, late, |record, lines| {
+        let mut log = Log::new(&mut self.lines, out);
+        let tally = each(&records, now, &mut log, late, |record, log| {
             let data = record.data(&mut self.data)?;
-            Ok(decoded(record, data, now, lines, &self.settings, &mut self.payload))
+            decoded(record, data, now, log, &self.settings, &mut self.payload)
         });
-        self.summarize(invocation, &records, &tally, elapsed());
-        let handled = match self.lines.write_to(out) {
-            Ok(()) => tally.handled,
-            Err(why) => {
-                tracing::error!(
-                    records = records.len(),
-                    "the log could not be written, no record is handled: {why}"
-                );
-                0
-            }
-        };
-        answer(&records, handled)
-    }
-
-    fn summarize(
-        &mut self,
-        invocation: &Invocation<'_>,
-        records: &[&RawValue],
-        tally: &Tally,
-        took: Duration,
-    ) {
-        #[derive(Serialize)]
-        struct Shard<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            shard: Option<&'a str>,
-        }
-        let first = records.first().map(|raw| Record::parse(raw.get()));
         let cold_start = std::mem::take(&mut self.cold_start);
-        let metrics = [
-            Metric::count("Records", records.len()),
-            Metric::count("Aggregates", tally.aggregates),
-            Metric::count("UserRecords", tally.user_records),
-            Metric::count("BrokenAggregates", tally.broken),
-            Metric::count("Packets", tally.packets),
-            Metric::count("NotPackets", tally.not_packets),
-            Metric::count("Undecodable", tally.undecodable),
-            Metric::count("Reported", records.len() - tally.handled),
-            Metric::bytes("Bytes", tally.bytes),
-            Metric::milliseconds("MaxAge", tally.max_age),
-            Metric::milliseconds("Milliseconds", u64::try_from(took.as_millis()).ok()),
-            Metric::count("ColdStart", usize::from(cold_start)),
-        ];
-        let shard = Shard { shard: first.as_ref().and_then(|record| record.shard.as_deref()) };
-        self.lines.summary(invocation.function_name, &metrics, &shard);
+        summarize(log.lines, invocation, &records, &tally, elapsed(), cold_start);
+        let handled = log.finish().unwrap_or_else(|(handled, why)| {
+            let records = records.len();
+            tracing::error!(records, handled, "the log could not be written: {why}");
+            handled
+        });
+        answer(&records, handled)
     }
 }
 
@@ -134,44 +100,99 @@ fn records(event: &str) -> Result<Vec<&RawValue>, Error> {
     }
 }
 
+/// Adds the line of the invocation itself.
+fn summarize(
+    lines: &mut Lines,
+    invocation: &Invocation<'_>,
+    records: &[&RawValue],
+    tally: &Tally,
+    took: Duration,
+    cold_start: bool,
+) {
+    #[derive(Serialize)]
+    struct Shard<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shard: Option<&'a str>,
+    }
+    let first = records.first().map(|raw| Record::parse(raw.get()));
+    let metrics = [
+        Metric::count("Records", records.len()),
+        Metric::count("Aggregates", tally.aggregates),
+        Metric::count("UserRecords", tally.user_records),
+        Metric::count("BrokenAggregates", tally.broken),
+        Metric::count("Packets", tally.packets),
+        Metric::count("NotPackets", tally.not_packets),
+        Metric::count("Undecodable", tally.undecodable),
+        Metric::count("Reported", records.len() - tally.handled),
+        Metric::bytes("Bytes", tally.bytes),
+        Metric::milliseconds("MaxAge", tally.max_age),
+        Metric::milliseconds("Milliseconds", u64::try_from(took.as_millis()).ok()),
+        Metric::count("ColdStart", usize::from(cold_start)),
+    ];
+    let shard = Shard { shard: first.as_ref().and_then(|record| record.shard.as_deref()) };
+    lines.summary(invocation.function_name, &metrics, &shard);
+}
+
+/// Why a record is not handled as it should be.
+enum Unhandled {
+    /// It never can be.
+    Undecodable(Undecodable),
+    /// Its lines could not be written: neither it nor anything behind it is handled.
+    Unwritten,
+}
+
+impl From<Undecodable> for Unhandled {
+    fn from(why: Undecodable) -> Self {
+        Self::Undecodable(why)
+    }
+}
+
+impl From<Unwritten> for Unhandled {
+    fn from(Unwritten: Unwritten) -> Self {
+        Self::Unwritten
+    }
+}
+
 /// Logs what a record holds: each of its user records, if it is an aggregate, else itself.
 fn decoded(
     record: &Record<'_>,
     data: &[u8],
     now: Timestamp,
-    lines: &mut Lines,
+    log: &mut Log<'_>,
     settings: &Settings,
     payload: &mut Vec<u8>,
-) -> Tally {
+) -> Result<Tally, Unhandled> {
     let mut tally = Tally { bytes: data.len(), ..Tally::default() };
     let whole = Decoded { record, user: None, data, now };
     match kpl::decode(data) {
-        Ok(None) => tally.count(whole.log(lines, settings, payload)),
+        Ok(None) => tally.count(whole.log(log.lines, settings, payload)),
         Ok(Some(aggregate)) => {
             tally.aggregates = 1;
             for (number, user) in aggregate.records().enumerate() {
                 let user = Decoded { user: Some((number, user.partition_key)), data: user.data, ..whole };
-                tally.count(user.log(lines, settings, payload));
+                tally.count(user.log(log.lines, settings, payload));
                 tally.user_records += 1;
+                log.relieve()?;
             }
         }
         Err(why) => {
-            whole.broken(lines, &why);
+            whole.broken(log.lines, &why);
             tally.broken = 1;
             tally.count(Kind::NotPacket);
         }
     }
-    tally
+    Ok(tally)
 }
 
-/// Handles each record, until it gets late, and counts. A panic in handling one is that record's affair: its
-/// half-written lines are taken back and it is logged whole. `handle` gives what the record turned out to hold.
+/// Handles each record, until it gets late or the log takes no more, and counts. A panic in handling one is that
+/// record's affair: its half-written lines are taken back, but for those that are out already, and it is logged whole.
+/// `handle` gives what the record turned out to hold.
 fn each(
     records: &[&RawValue],
     now: Timestamp,
-    lines: &mut Lines,
+    log: &mut Log<'_>,
     late: impl Fn() -> bool,
-    mut handle: impl FnMut(&Record<'_>, &mut Lines) -> Result<Tally, Undecodable>,
+    mut handle: impl FnMut(&Record<'_>, &mut Log<'_>) -> Result<Tally, Unhandled>,
 ) -> Tally {
     let mut tally = Tally::default();
     for raw in records {
@@ -179,28 +200,27 @@ fn each(
             break;
         }
         let record = Record::parse(raw.get());
-        let mark = lines.mark();
-        match catch_unwind(AssertUnwindSafe(|| handle(&record, lines))) {
+        match catch_unwind(AssertUnwindSafe(|| handle(&record, log))) {
             Ok(Ok(more)) => tally.add(&more),
-            Ok(Err(why)) => {
-                line::undecodable(lines, &record, raw.get(), &why);
+            Ok(Err(Unhandled::Unwritten)) => break,
+            Ok(Err(Unhandled::Undecodable(why))) => {
+                line::undecodable(log.lines, &record, raw.get(), &why);
                 tally.undecodable += 1;
             }
             Err(panic) => {
-                lines.rewind(mark);
-                line::undecodable(lines, &record, raw.get(), &format_args!("panicked: {}", text_of(&*panic)));
+                log.take_back();
+                let why = Undecodable::panicked(&*panic);
+                line::undecodable(log.lines, &record, raw.get(), &why);
                 tally.undecodable += 1;
             }
         }
         tally.handled += 1;
         tally.max_age = tally.max_age.max(record.age(now));
+        if log.end_record().is_err() {
+            break;
+        }
     }
     tally
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref().map(String::as_str)).unwrap_or("no text")
 }
 
 fn answer(records: &[&RawValue], handled: usize) -> Result<Answer, Error> {

@@ -8,6 +8,10 @@
 //! (with `ReportBatchItemFailures`) begins there again. At least one record is handled in each invocation, so
 //! that every one makes progress.
 //!
+//! A batch's lines are written with one write, or in pieces where they become many megabytes: so memory is bounded
+//! whatever a record holds, and where a piece cannot be written, the first record that is not wholly written is
+//! reported.
+//!
 //! In reading order: [`Settings`], [`Record`] (one entry of the event, read alone), [`Consumer`] (a batch),
 //! [`Answer`], [`Error`], [`run`] (under Lambda).
 //!
@@ -17,17 +21,18 @@
 //!
 //! | member | in lines | is |
 //! | --- | --- | --- |
-//! | `message` | all | `packet`, `record` (not a packet), `undecodable` or `summary` |
+//! | `message` | all | `packet`, `record` (not a packet), `broken aggregate`, `undecodable` or `summary` |
 //! | `shard` | all | the shard's id |
 //! | `sequenceNumber` | all but `summary` | the record's, as Lambda gave it |
-//! | `partitionKey` | `packet`, `record` | the record's; absent on streams that distribute records themselves |
+//! | `subSequenceNumber` | `packet`, `record` | of a user record, its place in its aggregate, from 0 |
+//! | `partitionKey` | `packet`, `record` | the record's, or the user record's own; absent on streams that distribute records themselves |
 //! | `arrival`, `age` | `packet`, `record` | when Kinesis took the record (RFC 3339), and how many milliseconds ago that was |
 //! | `remote`, `tag` | `packet` | the packet's sender, and its `Tag` (its JSON text where that is no string) |
 //! | `size` | `packet`, `record` | bytes of the payload, or of the record |
 //! | `text` or `base64` | all but `summary` | the payload, the record's data, or the undecodable entry of the event: as text where it is printable, else as base64 |
 //! | `ascii` | beside `base64` | its first 64 bytes for the eye, a dot for what is no printable ASCII |
 //! | `truncated` | `packet` | `true` where `LOG_PAYLOAD_BYTES` has cut the payload |
-//! | `reason` | `undecodable`, some `packet` | what is wrong |
+//! | `reason` | `undecodable`, `broken aggregate`, some `packet` | what is wrong |
 //! | `requestId` | `summary` | the invocation's |
 //! | `id`, `part`, `of` | any but `summary` | an entry too long for one line: see below |
 //!
@@ -40,7 +45,8 @@
 //! `base64` put together is the record's data (for `undecodable`, the entry of the event), whole.
 //!
 //! The `summary`, one for each invocation and written whatever the level, is also a CloudWatch metric:
-//! `Records` = `Packets` + `NotPackets` + `Undecodable` + `Reported`, `Bytes` (of the records' data), `MaxAge` (of
+//! `Records` = `Packets` + `NotPackets` + `Undecodable` + `Reported`, where each of the `Aggregates` counts as the
+//! `UserRecords` in it; `BrokenAggregates`, among those that are no packets; `Bytes` (of the records' data), `MaxAge` (of
 //! the oldest record handled), `Milliseconds` (taken), `ColdStart` (1 in an environment's first invocation).
 
 mod settings;
@@ -53,6 +59,8 @@ mod consumer;
 pub use consumer::{Consumer, Invocation};
 
 mod line;
+
+mod log;
 
 mod answer;
 pub use answer::{Answer, Error};

@@ -5,9 +5,11 @@
 //! of arrival comes with any number of decimals, and a field of the wrong type is this record's affair. What is
 //! not needed (`encryptionType`, versions, ARNs) is not looked at.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{UnwindSafe, catch_unwind};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,11 +56,32 @@ pub enum Undecodable {
     /// `data` is not base64; the decoder's reason.
     #[error("data is not base64: {0}")]
     Base64(String),
+    /// Reading or handling it panicked; the panic's text.
+    #[error("panicked: {0}")]
+    Panicked(String),
+}
+
+impl Undecodable {
+    /// The verdict on a record over which something panicked.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref().map(String::as_str));
+        Self::Panicked(text.unwrap_or("no text").to_owned())
+    }
 }
 
 impl<'a> Record<'a> {
-    /// Reads one entry. Whatever it is, as much as possible of it is known afterwards.
+    /// Reads one entry. Whatever it is, as much as possible of it is known afterwards; if reading it panics, nothing
+    /// is but that.
     pub fn parse(raw: &'a str) -> Self {
+        Self::guarded(|| Self::read(raw))
+    }
+
+    fn guarded(read: impl FnOnce() -> Self + UnwindSafe) -> Self {
+        catch_unwind(read).unwrap_or_else(|panic| Self::unreadable(Undecodable::panicked(&*panic)))
+    }
+
+    fn read(raw: &'a str) -> Self {
         let kind = function::event::kind(raw);
         if kind != "an object" {
             return Self::unreadable(Undecodable::NotAnObject(kind));
@@ -287,6 +310,13 @@ mod tests {
             r#"{"kinesis":{},"kinesis":{}}"#,
             Err("not a record: duplicate field `kinesis` at line 1 column 23"),
         );
+    }
+
+    #[test]
+    fn a_panic_in_reading_it_is_a_verdict_on_the_record_too() {
+        let record = Record::guarded(|| panic!("{} is too much", 7));
+        let why = record.data(&mut Vec::new()).unwrap_err();
+        assert_eq!((why.to_string(), record.sequence_number), ("panicked: 7 is too much".to_owned(), None));
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl Aggregator {
 
     /// The only user record, if there is exactly one. The KPL puts that one plain, as its data alone under its own
     /// keys; who wants that puts what is given here and then [clears](Self::clear), in place of
-    /// [`finish`](Self::finish).
+    /// [`finish`](Self::finish). Two things speak against it: data that begins with [`MAGIC`] would be read as an
+    /// aggregate, and a partition key that varies with the company is another lane for whoever reads in parallel.
     #[must_use]
     pub fn lone(&self) -> Option<UserRecord<'_>> {
         if self.count != 1 {

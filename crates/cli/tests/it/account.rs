@@ -10,9 +10,18 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::rivulet::{Up, changed_template, post};
+use crate::stream::{Changes, Resharder, Stored, Stream};
 
 /// Keys over which the packets of a run go.
 pub(crate) const KEYS: u32 = 256;
+
+/// Packets of these runs that fit into one aggregate with the default of `AGGREGATE_BYTES`, 25,600 bytes: each takes
+/// about half a hundred.
+const IN_ONE_AGGREGATE: u32 = 250;
+
+/// How often a run asks for a change of its shards, where it is to: not more than ten resizes a day are to be had
+/// (Kinesis API, `UpdateShardCount`), and every third change is one.
+const CHANGES: u32 = 24;
 
 /// Longest wait for one more line of the log: longer than the mapping's longest pause.
 const LOG_PATIENCE: Duration = Duration::from_secs(20);
@@ -25,8 +34,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Plan {
     /// Packets in all.
     pub(crate) packets: u32,
-    /// Packets of a batch.
-    pub(crate) batch: u32,
+    /// Packets of a batch, by turns.
+    pub(crate) batches: [u32; 2],
+    /// Whether shards are split, merged and resized meanwhile.
+    pub(crate) reshards: bool,
     /// The arguments of `rivulet up`, faults included.
     pub(crate) arguments: &'static str,
     /// Who invokes the producer.
@@ -58,11 +69,21 @@ enum Fate {
     Silent,
 }
 
-/// A record of the stream: where it stands, and its packet's number.
-struct Stored {
-    shard: String,
-    sequence_number: String,
-    number: u32,
+/// What the records of the stream come to.
+#[derive(Default)]
+struct InStream {
+    /// Packets and where they stand: shard, sequence number, number.
+    places: HashSet<(String, String, u32)>,
+    /// The packets' numbers in the order of the stream, shard by shard.
+    numbers: Vec<u32>,
+    distinct: HashSet<u32>,
+    /// Records of which every packet had been there before.
+    repeated: u64,
+    /// Records of one packet, and of several.
+    single: u32,
+    several: u32,
+    /// Packets whose key went under another partition key before.
+    moved: u32,
 }
 
 /// What the functions' log said.
@@ -105,6 +126,8 @@ pub(crate) struct Account {
     lost: u32,
     inversions: u32,
     duplicates: usize,
+    in_stream: InStream,
+    changes: Changes,
     unlogged: usize,
     log_inversions: u32,
     log: Log,
@@ -127,14 +150,23 @@ impl Plan {
         let up = Up::start(&arguments);
         let started = Instant::now();
         let mut fates = Vec::with_capacity(self.packets as usize);
+        let resharder = self.reshards.then(|| Resharder::of(Stream::of(&up)));
+        let (mut changes_asked, mut batches) = (0, self.batches.into_iter().cycle());
         while let Some(first) = u32::try_from(fates.len()).ok().filter(|first| *first < self.packets) {
-            let numbers = first..(first + self.batch).min(self.packets);
+            if let Some(resharder) =
+                resharder.as_ref().filter(|_| first >= changes_asked * self.packets / CHANGES)
+            {
+                resharder.change();
+                changes_asked += 1;
+            }
+            let numbers = first..(first + batches.next().unwrap()).min(self.packets);
             fates.extend(match self.caller {
                 Caller::Http => send(&up, numbers),
                 Caller::Asynchronous => hand_over(&up, numbers),
             });
         }
         let took = started.elapsed();
+        let changes = resharder.map(Resharder::stop).unwrap_or_default();
         let awaited = positions(&fates, |fate| matches!(fate, Fate::Acknowledged { .. } | Fate::Kept));
         let (mut log, mut queued, mut idle) = (Log::default(), HashSet::new(), Duration::ZERO);
         let missing = |log: &Log, queued: &HashSet<u32>| {
@@ -152,27 +184,22 @@ impl Plan {
             queued.extend(packets_in(&up.receive_all().0));
         }
         let unlogged = missing(&log, &queued);
-        let stored = read_stream(&up);
+        let in_stream = InStream::of(&Stream::of(&up).read());
         let (status, lines, said) = up.stop_plainly();
         log.read(&lines[log.lines..]);
 
         let abandoned = positions(&fates, |fate| *fate == Fate::Abandoned);
-        let in_stream: HashSet<_> = stored
-            .iter()
-            .map(|stored| (stored.shard.as_str(), stored.sequence_number.as_str(), stored.number))
-            .collect();
-        let distinct: HashSet<_> = stored.iter().map(|stored| stored.number).collect();
         let is_lost = |(number, fate): (u32, &Fate)| match fate {
             Fate::Acknowledged { shard, sequence_number } => {
-                !in_stream.contains(&(shard.as_str(), sequence_number.as_str(), number))
+                !in_stream.places.contains(&(shard.clone(), sequence_number.clone(), number))
             }
-            Fate::Kept => !distinct.contains(&number) && !queued.contains(&number),
+            Fate::Kept => !in_stream.distinct.contains(&number) && !queued.contains(&number),
             Fate::Undelivered | Fate::Abandoned | Fate::Silent => false,
         };
         // What a killed invocation had sent belongs to nobody's order.
         let awaited = |number: &u32| !abandoned.contains(number);
         let count = |wanted: fn(&Fate) -> bool| number(fates.iter().filter(|fate| wanted(fate)).count());
-        let fired = self.fired(&said, &log, queued.len());
+        let fired = self.fired(&said, &log, &in_stream, queued.len());
         let kills =
             fired.iter().find(|fired| fired.name == "--kill-functions").map_or(0, |fired| fired.times);
         let acknowledged = count(|fate| matches!(fate, Fate::Acknowledged { .. }));
@@ -187,8 +214,10 @@ impl Plan {
             queued: queued.len(),
             silent: count(|fate| *fate == Fate::Silent),
             lost: number((0..).zip(&fates).filter(|packet| is_lost(*packet)).count()),
-            inversions: inversions(stored.iter().map(|stored| stored.number).filter(awaited)),
-            duplicates: stored.len() - distinct.len(),
+            inversions: inversions(in_stream.numbers.iter().copied().filter(awaited)),
+            duplicates: in_stream.numbers.len() - in_stream.distinct.len(),
+            in_stream,
+            changes,
             unlogged,
             log_inversions: inversions(log.logged.iter().copied().filter(awaited)),
             fired,
@@ -221,15 +250,22 @@ impl Plan {
         self.arguments.contains("Ordering=strict")
     }
 
-    fn fired(&self, said: &str, log: &Log, queued: usize) -> Vec<Fired> {
+    /// Whether every key is to be in order: also under relaxed ordering where no request holds two records of a key.
+    fn keeps_order(&self) -> bool {
+        let one_aggregate =
+            self.is_aggregated() && self.batches.iter().all(|batch| *batch <= IN_ONE_AGGREGATE);
+        self.is_strict() || one_aggregate
+    }
+
+    fn fired(&self, said: &str, log: &Log, in_stream: &InStream, queued: usize) -> Vec<Fired> {
         let packets = f64::from(self.packets);
-        let batches = packets / f64::from(self.batch);
+        let batches = packets * 2.0 / f64::from(self.batches[0] + self.batches[1]);
         // What a killed producer sent is not in its log.
         let requests = float(log.requests).max(batches);
         let chances = [
             // How many are too many depends on the machine's speed.
             ("--throttle", packets / 100.0),
-            ("--fail-entries", packets),
+            ("--fail-entries", f64::from(in_stream.single + in_stream.several)),
             ("--fail-requests", requests),
             // How many messages there is time for depends on the machine's speed.
             ("--fail-queue", float(queued as u64)),
@@ -258,6 +294,7 @@ impl Account {
         let told = self.acknowledged + self.undelivered + self.abandoned + self.kept;
         let resets = self.times("--reset-after");
         let kills = self.times("--kill-functions");
+        let stream = &self.in_stream;
         let mut lines = vec![
             ("the run ends well".to_owned(), self.ended_well),
             ("its tally says what its callers heard".to_owned(), self.tally_agrees),
@@ -278,13 +315,22 @@ impl Account {
                 self.duplicates == 0 || resets + kills > 0,
             ),
             (
-                format!("duplicates {} of {} possible", self.duplicates, self.log.possible_duplicates),
-                // Of aggregates, that is how many, whatever they hold.
-                self.duplicates as u64 <= self.log.possible_duplicates
-                    || kills > 0
-                    || self.plan.is_aggregated(),
+                format!(
+                    "repeated {} of {} records that may be",
+                    stream.repeated, self.log.possible_duplicates
+                ),
+                stream.repeated <= self.log.possible_duplicates || kills > 0,
             ),
+            (format!("moved {}: under another partition key than before", stream.moved), stream.moved == 0),
             (format!("unlogged {}: acknowledged and not in the log", self.unlogged), self.unlogged == 0),
+            (
+                format!(
+                    "logged {} of {} in the stream: more only behind killed consumers",
+                    self.log.logged.len(),
+                    stream.numbers.len()
+                ),
+                self.log.logged.len() <= stream.numbers.len() || self.killed_consumers() > 0,
+            ),
             (
                 format!("torn {}: lines cut short, only where functions were killed", self.log.torn),
                 self.log.torn == 0 || kills > 0,
@@ -310,7 +356,20 @@ impl Account {
             let words = format!("undelivered {}: time and capacity were enough", self.undelivered);
             lines.push((words, self.undelivered == 0));
         }
-        if self.kept == 0 && self.plan.is_strict() {
+        if self.plan.is_aggregated() {
+            let InStream { single, several, .. } = stream;
+            let words = format!("aggregates: {single} of one packet, {several} of several");
+            lines.push((words, *single > 0 && *several > 0));
+        } else {
+            let words = format!("aggregates {}: none were asked for", stream.several);
+            lines.push((words, stream.several == 0));
+        }
+        if self.plan.reshards {
+            let Changes { splits, merges, resizes } = self.changes;
+            let words = format!("reshards: {splits} splits, {merges} merges, {resizes} resizes");
+            lines.push((words, splits > 0 && merges > 0 && resizes > 0));
+        }
+        if self.kept == 0 && self.plan.keeps_order() {
             lines.push((format!("inversions {} in the stream", self.inversions), self.inversions == 0));
             lines.push((format!("inversions {} in the log", self.log_inversions), self.log_inversions == 0));
         }
@@ -324,6 +383,11 @@ impl Account {
     /// How often a fault happened.
     pub(crate) fn times(&self, name: &str) -> u64 {
         self.fired.iter().find(|fired| fired.name == name).map_or(0, |fired| fired.times)
+    }
+
+    /// Records of one packet, and of several.
+    pub(crate) fn aggregates(&self) -> (u32, u32) {
+        (self.in_stream.single, self.in_stream.several)
     }
 
     /// How many of the killed were producers.
@@ -398,43 +462,24 @@ fn send(up: &Up, numbers: std::ops::Range<u32>) -> Vec<Fate> {
     numbers.clone().map(fate).collect()
 }
 
-/// Every record of the stream, shard by shard, as anybody may read them.
-fn read_stream(up: &Up) -> Vec<Stored> {
-    let address = up.stream.split_once("http://").unwrap().1.trim_end_matches(')').parse().unwrap();
-    let name = up.stream.split_whitespace().next().unwrap();
-    let call = |operation: &str, body: Value| {
-        let target = format!("Kinesis_20131202.{operation}");
-        let headers = [("X-Amz-Target", target.as_str()), ("Content-Type", "application/x-amz-json-1.1")];
-        let (status, answer) = post(address, &headers, body.to_string().as_bytes());
-        assert_eq!(status, 200, "{operation}: {answer}");
-        answer
-    };
-    let mut stored = Vec::new();
-    for shard in call("ListShards", json!({ "StreamName": name }))["Shards"].as_array().unwrap() {
-        let shard = shard["ShardId"].as_str().unwrap();
-        let ask = json!({ "StreamName": name, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON" });
-        let mut iterator = call("GetShardIterator", ask)["ShardIterator"].clone();
-        loop {
-            let mut got = call("GetRecords", json!({ "ShardIterator": iterator }));
-            let records = got["Records"].as_array().unwrap();
-            if records.is_empty() && got["MillisBehindLatest"] == 0 {
-                break;
+impl InStream {
+    fn of(records: &[Stored]) -> Self {
+        let (mut these, mut keys) = (Self::default(), HashMap::new());
+        for record in records {
+            let mut is_new = false;
+            for packet in &record.packets {
+                let number = packet_number(packet).unwrap();
+                is_new |= these.distinct.insert(number);
+                these.numbers.push(number);
+                these.places.insert((record.shard.clone(), record.sequence_number.clone(), number));
+                let known = keys.entry(key(number)).or_insert(&record.partition_key);
+                these.moved += u32::from(*known != &record.partition_key);
             }
-            for record in records {
-                let data = BASE64_STANDARD.decode(record["Data"].as_str().unwrap()).unwrap();
-                let aggregate = kpl::decode(&data).unwrap();
-                let users = aggregate.iter().flat_map(|aggregate| aggregate.records().map(|user| user.data));
-                let packets = users.chain(aggregate.is_none().then_some(&*data));
-                stored.extend(packets.map(|packet| Stored {
-                    shard: shard.to_owned(),
-                    sequence_number: record["SequenceNumber"].as_str().unwrap().to_owned(),
-                    number: packet_number(packet).unwrap(),
-                }));
-            }
-            iterator = got["NextShardIterator"].take();
+            these.repeated += u64::from(!is_new);
+            *if record.packets.len() == 1 { &mut these.single } else { &mut these.several } += 1;
         }
+        these
     }
-    stored
 }
 
 impl Log {

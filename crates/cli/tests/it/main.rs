@@ -4,6 +4,8 @@
 
 mod rivulet;
 
+mod stream;
+
 mod account;
 
 mod errors;

@@ -441,21 +441,22 @@ fn a_panic_in_one_record_is_that_records_affair() {
     let now = NOW.parse().unwrap();
     lines.begin(now, "r-1");
     let mut seen = 0;
+    let mut out = Vec::new();
+    let mut log = Log::new(&mut lines, &mut out);
     let tally = each(
         &records,
         now,
-        &mut lines,
+        &mut log,
         || false,
-        |_, lines| {
+        |_, log| {
             seen += 1;
-            lines.push(Level::Info, "begun", &());
+            log.lines.push(Level::Info, "begun", &());
             assert!(seen != 2, "number {seen} is too much");
             Ok(Tally { packets: 1, bytes: 1, ..Tally::default() })
         },
     );
     assert_eq!((tally.packets, tally.undecodable, tally.bytes, tally.handled), (2, 1, 2, 3));
-    let mut out = Vec::new();
-    lines.write_to(&mut out).unwrap();
+    assert_eq!(log.finish().unwrap(), 3);
     let lines: Vec<Value> = out.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     assert_eq!(messages, ["begun", "undecodable", "begun"]);
@@ -632,3 +633,4 @@ fn every_sample_event_is_handled_or_refused_as_its_name_says() {
 }
 
 mod combinations;
+mod large;

@@ -3,6 +3,7 @@
 // A test may unwrap; clippy.toml's exception does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod front_page;
 mod hostile;
 mod others;
 mod promises;

@@ -78,13 +78,14 @@ fn run(entries: &[String], in_time: usize) -> (Result<Answer, Error>, Vec<Value>
         asked.set(asked.get() + 1);
         asked.get() >= in_time
     };
-    let tally = each(&records, now, &mut lines, late, |record, lines| {
+    let mut log = Log::new(&mut lines, &mut out);
+    let tally = each(&records, now, &mut log, late, |record, log| {
         let data = record.data(&mut data)?;
-        let tally = decoded(record, data, now, lines, &ALL, &mut payload);
+        let tally = decoded(record, data, now, log, &ALL, &mut payload);
         assert!(data != DEADLY, "as asked");
-        Ok(tally)
+        tally
     });
-    lines.write_to(&mut out).unwrap();
+    assert_eq!(log.finish().unwrap(), tally.handled);
     let lines = String::from_utf8(out).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (answer(&records, tally.handled), lines)
