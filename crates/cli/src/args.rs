@@ -111,6 +111,10 @@ pub(crate) struct UpArgs {
     /// Another Kinesis in place of the local stream: its URL. It is used with your own AWS credentials and region
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
+    /// Freeze the functions' processes between invocations, as Lambda does: what a function leaves to be done after its
+    /// answer then stops, and goes on with its next invocation or never
+    #[arg(long)]
+    pub(crate) freeze: bool,
     #[command(flatten)]
     pub(crate) faults: FaultArgs,
 }

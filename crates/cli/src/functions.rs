@@ -2,35 +2,24 @@
 //! of the caller's environment.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use local::faults::Faults;
-use local::queue::Queue;
-use local::runtime::{Function, FunctionConfig, LogSink};
+use local::runtime::FunctionConfig;
 
 use crate::args::{FunctionArgs, Which};
 use crate::template::{self, Template, Variable};
 
-/// Where the functions find their stream, and as whom they speak to it.
+/// What the functions find around them, besides what the cloud tells them.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
-    pub(crate) account: String,
-    pub(crate) region: String,
     pub(crate) stream_arn: String,
     /// Where undelivered packets go, if anywhere but to the log.
-    pub(crate) queue: Option<Queue>,
-    /// Variables that lead every AWS client to the endpoint, with credentials for it.
+    pub(crate) queue_url: Option<String>,
+    /// Variables that lead the AWS clients to a Kinesis that is not the cloud's.
     pub(crate) access: Vec<(String, String)>,
 }
 
-/// Leads all AWS clients of a function to `endpoint`, with credentials that are none: whatever the function tries, no
-/// packet leaves this machine.
-pub(crate) fn local_access(endpoint: &str) -> Vec<(String, String)> {
-    access(endpoint, "local", "local", None)
-}
-
-/// The same for an endpoint that wants real credentials.
+/// Variables that lead every AWS client to an endpoint, with credentials for it.
 pub(crate) fn access(endpoint: &str, id: &str, secret: &str, token: Option<&str>) -> Vec<(String, String)> {
     let mut access = vec![
         ("AWS_ENDPOINT_URL", endpoint),
@@ -81,37 +70,28 @@ impl FunctionArgs {
     }
 }
 
-/// The function, not yet started.
-pub(crate) fn function(
+/// The function as the template has it, within the surroundings that `config` tells of already: those count before what
+/// the template says, so that no packet leaves for anywhere else.
+pub(crate) fn configured(
     which: Which,
     template: &Template,
-    binary: PathBuf,
     surroundings: &Surroundings,
     concurrency: usize,
-    faults: Option<Arc<Faults>>,
-    log: LogSink,
-) -> Function {
+    config: FunctionConfig,
+) -> FunctionConfig {
     let settings = which.of(template);
-    let queue = surroundings.queue.as_ref();
     let value = |variable: &Variable| match variable {
         Variable::Text(text) => Some(text.clone()),
         Variable::StreamArn => Some(surroundings.stream_arn.clone()),
-        Variable::QueueUrl => queue.map(Queue::url),
+        Variable::QueueUrl => surroundings.queue_url.clone(),
     };
     let own =
         settings.environment.iter().filter_map(|(name, variable)| Some((name.clone(), value(variable)?)));
-    // The queue is on this machine whichever Kinesis the stream is in.
-    let queue = queue.map(|queue| ("AWS_ENDPOINT_URL_SQS".to_owned(), queue.endpoint().to_owned()));
-    let config = FunctionConfig {
-        name: which.binary().to_owned(),
-        binary,
-        environment: own.chain(surroundings.access.iter().cloned()).chain(queue).collect(),
+    FunctionConfig {
+        environment: own.chain(config.environment).chain(surroundings.access.iter().cloned()).collect(),
         timeout: settings.timeout,
         memory_mib: settings.memory_mib,
         concurrency,
-        account: surroundings.account.clone(),
-        region: surroundings.region.clone(),
-        faults,
-    };
-    Function::new(config, log)
+        ..config
+    }
 }

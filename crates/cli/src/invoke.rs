@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use local::cloud::{Cloud, Config};
+use local::invoke::Asynchronous;
 use local::runtime::{LogSink, Outcome};
-use local::stream::{Config, Kinesis};
-use tokio::net::TcpListener;
 
 use crate::End;
 use crate::args::{InvokeArgs, Which};
-use crate::functions::{Surroundings, function, local_access};
+use crate::functions::{Surroundings, configured};
 use crate::screen;
+use crate::template::Stream;
 
 const STREAM: &str = "packets";
 
@@ -25,26 +26,22 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
     let template = args.functions.template()?;
     let binary = args.functions.binary(which)?;
 
-    let config = Config::local();
-    let kinesis = Kinesis::new(config.clone());
-    kinesis.create_stream(STREAM, template.stream.shards, template.stream.encrypted)?;
-    let stream = kinesis.stream(STREAM).context("the stream is not there")?;
-    stream.set_limits(template.stream.retention_hours, template.stream.max_record_kib);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the Kinesis API")?;
+    let mut cloud = Cloud::start(Config::default()).await?;
+    let Stream { shards, encrypted, retention_hours, max_record_kib } = template.stream;
+    let stream = cloud.kinesis().create_stream(STREAM, shards, encrypted)?;
+    stream.set_limits(retention_hours, max_record_kib);
     let surroundings = Surroundings {
-        account: config.account,
-        region: config.region,
         stream_arn: stream.arn().to_owned(),
-        queue: None, // it would end with the command, and its packets are to be seen: in the log
-        access: local_access(&format!("http://{}", listener.local_addr()?)),
+        queue_url: None, // it would end with the command, and its packets are to be seen: in the log
+        access: Vec::new(),
     };
-    tokio::spawn(kinesis.serve(listener, std::future::pending()));
-
     // The log goes to standard error, so that the answer alone can be piped on.
     let log: LogSink = Arc::new(|_, lines| screen::log(lines));
-    let function = function(which, &template, binary, &surroundings, 1, None, log);
+    let config = cloud.function_config(which.binary(), binary);
+    let config = configured(which, &template, &surroundings, 1, config);
+    let function = cloud.add_function(config, log, Asynchronous::default());
     let outcome = function.invoke(event.into()).await;
-    function.stop().await;
+    cloud.stop().await;
     let (answer, end) = match outcome {
         Outcome::Answer(answer) => (answer, End::Done),
         Outcome::FunctionError(error) => {

@@ -14,7 +14,7 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use local::mapping::{Lineage, Source, Unreadable};
 use local::stream::{Position, Read, Record, ShardId};
 
-use crate::functions::{Surroundings, access};
+use crate::functions::access;
 
 /// How often a shard without news is asked: well below its five reads a second, which others share.
 const POLL: Duration = Duration::from_millis(500);
@@ -25,12 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A stream behind the Kinesis API.
 pub(crate) struct Remote {
     client: Client,
-    arn: String,
+    pub(crate) arn: String,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    /// Variables that lead a function to it.
+    pub(crate) access: Vec<(String, String)>,
     iterators: Mutex<HashMap<ShardId, (Position, String)>>,
 }
 
 /// Finds the stream, with the credentials and the region of whoever runs the command.
-pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<(Remote, Surroundings)> {
+pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<Remote> {
     let patience = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
     let config =
         aws_config::defaults(BehaviorVersion::latest()).endpoint_url(endpoint).timeout_config(patience);
@@ -48,8 +52,7 @@ pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<(Remote, Sur
         _ => return Err(anyhow!("the stream's ARN is {arn}, expected one of six parts")),
     };
     let access = credentials(&config, endpoint).await?;
-    let surroundings = Surroundings { account, region, stream_arn: arn.clone(), queue: None, access };
-    Ok((Remote { client, arn, iterators: Mutex::default() }, surroundings))
+    Ok(Remote { client, arn, account, region, access, iterators: Mutex::default() })
 }
 
 async fn credentials(config: &SdkConfig, endpoint: &str) -> Result<Vec<(String, String)>> {

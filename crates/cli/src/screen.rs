@@ -1,20 +1,40 @@
 //! What a person sees. The functions' logs go to standard output, line for line as they wrote them, so that a pipe gets
 //! JSON and nothing else; what the command itself has to say goes to standard error.
+//!
+//! On a terminal the last lines are `live`, and drawn anew. All that is written goes above them, so everything here goes
+//! through one lock.
+
+pub(crate) mod live;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
 use local::faults::Faults;
 use local::gateway::udp::DROPS_ARE_COUNTED;
 use local::tally::Tally;
 
+/// The lines that stand at the bottom of the terminal now.
+static LIVE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Width that is assumed of a terminal that does not tell.
+const WIDTH: usize = 80;
+
 /// Writes lines of a function's log to standard output; on a terminal summaries step back.
 pub(crate) fn function_log(lines: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    // Standard output may be a pipe whose reader has left: the run goes on.
-    let _ = if out.is_terminal() { out.write_all(dimmed(lines).as_bytes()) } else { out.write_all(lines) };
-    let _ = out.flush();
+    // Standard output may be a pipe whose reader has left, or has stopped: the run goes on, and so does standard error.
+    if !std::io::stdout().is_terminal() {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(lines);
+        let _ = out.flush();
+        return;
+    }
+    above_live(|| {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(dimmed(lines).as_bytes());
+        let _ = out.flush();
+    });
 }
 
 /// Writes lines of a function's log to standard error.
@@ -24,13 +44,62 @@ pub(crate) fn log(lines: &[u8]) {
 
 /// Says something in passing.
 pub(crate) fn note(words: &str) {
-    let mark = if std::io::stderr().is_terminal() { "\u{1b}[36mrivulet\u{1b}[0m" } else { "rivulet" };
-    let _ = writeln!(std::io::stderr().lock(), "{mark}: {words}");
+    let mark = if is_terminal() { "\u{1b}[36mrivulet\u{1b}[0m" } else { "rivulet" };
+    above_live(|| drop(writeln!(std::io::stderr().lock(), "{mark}: {words}")));
+}
+
+/// Whether standard error is a terminal, whose last lines can be drawn anew.
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Puts these lines at the bottom of the terminal, in place of those that are there; what does not fit its width is cut.
+fn draw(lines: Vec<String>) {
+    let width = terminal_size::terminal_size_of(std::io::stderr()).map_or(WIDTH, |(width, _)| width.0.into());
+    let cut = |line: String| line.chars().take(width.saturating_sub(1)).collect();
+    let lines: Vec<String> = lines.into_iter().map(cut).collect();
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    if *live == lines {
+        return;
+    }
+    let text = erased(&live) + &drawn(&lines);
+    *live = lines;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Takes the live lines away.
+pub(crate) fn clear() {
+    if !LIVE.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        draw(Vec::new());
+    }
+}
+
+/// Writes something where the live lines begin, and these below it.
+fn above_live(write: impl FnOnce()) {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    if live.is_empty() {
+        return write();
+    }
+    let _ = std::io::stderr().lock().write_all(erased(&live).as_bytes());
+    write();
+    let _ = std::io::stderr().lock().write_all(drawn(&live).as_bytes());
+}
+
+/// What takes the lines above the cursor away.
+fn erased(live: &[String]) -> String {
+    if live.is_empty() { String::new() } else { format!("\u{1b}[{}A\u{1b}[J", live.len()) }
+}
+
+fn drawn(live: &[String]) -> String {
+    live.iter().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "\u{1b}[36m{line}\u{1b}[0m");
+        text
+    })
 }
 
 /// What listens where, and what to type next.
 pub(crate) fn welcome([udp, http, lambda]: [SocketAddr; 3], stream: &str, queue: &str) -> String {
-    let (bold, plain) = if std::io::stderr().is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    let (bold, plain) = if is_terminal() { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let (host, port) = (udp.ip(), udp.port());
     format!(
         "
@@ -53,7 +122,7 @@ pub(crate) fn welcome([udp, http, lambda]: [SocketAddr; 3], stream: &str, queue:
 
 /// Shows a whole screen.
 pub(crate) fn show(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    above_live(|| drop(std::io::stderr().lock().write_all(text.as_bytes())));
 }
 
 fn dimmed(lines: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! The local cloud: what surrounds the two functions in AWS, on one machine, with the failure behaviour of the service.
 //!
+//! - [`cloud`]: all of it in one value, for `rivulet up` and for tests
 //! - [`stream`]: Kinesis Data Streams, in memory, behind its own HTTP API
 //! - [`runtime`]: Lambda's Runtime API, and the processes that speak it
 //! - [`invoke`]: Lambda's Invoke API, synchronous and asynchronous
@@ -11,6 +12,8 @@
 //!
 //! The parts know the formats that go between them and nothing of the functions' insides; everything listens on the
 //! address that it is given and nowhere else.
+
+pub mod cloud;
 
 pub mod stream;
 

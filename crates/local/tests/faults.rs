@@ -160,6 +160,7 @@ async fn an_invocation_is_killed_and_its_caller_told() {
         account: "000000000000".into(),
         region: "us-east-1".into(),
         faults: Some(Arc::clone(&faults)),
+        freeze: false,
     };
     let log = Arc::new(Mutex::new(String::new()));
     let sink: LogSink = {

@@ -8,9 +8,9 @@ mod odd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local::mapping::{self, Bucket, Destination, Event, Kept, Listener, Rest, Settings};
+use local::mapping::{self, Bucket, Destination, Event, Kept, Listener, Rest, Settings, State, UnderWay};
 use local::runtime::Function;
-use local::stream::{Config, Entry, Kinesis, Position, Stream, hash_key};
+use local::stream::{Config, Entry, Kinesis, Position, ShardId, Stream, hash_key};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A mapping under way, and what it told.
 struct Mapping {
+    mapping: mapping::Mapping,
     events: watch::Receiver<Vec<Event>>,
     stop: watch::Sender<bool>,
     rests: JoinHandle<Vec<Rest>>,
@@ -38,8 +39,12 @@ impl Mapping {
         let listener: Listener = Arc::new(move |event| tell.send_modify(|events| events.push(event)));
         let (stop, stopped) = watch::channel(false);
         let source = Arc::new(stream.clone());
-        let run = mapping::run(source, function.clone(), settings, destination, listener, stopped);
-        Self { events, stop, rests: tokio::spawn(run) }
+        let (mapping, function) = (mapping::Mapping::new(settings), function.clone());
+        let run = {
+            let mapping = mapping.clone();
+            async move { mapping.run(source, function, destination, listener, stopped).await }
+        };
+        Self { mapping, events, stop, rests: tokio::spawn(run) }
     }
 
     /// Waits until so many records are handled or given up, then stops; gives where it stopped in the one shard.
@@ -75,6 +80,16 @@ fn stream(records: &[(&str, &'static str)]) -> Stream {
     let stored = stream.put(records.iter().map(entry).collect()).unwrap();
     assert_eq!(stored.len(), records.len());
     stream
+}
+
+/// Splits the one shard in the middle; gives all shards.
+fn kinesis_split(kinesis: &Kinesis, stream: &Stream) -> Vec<ShardId> {
+    let body = serde_json::json!({
+        "StreamName": "s", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": (1_u128 << 127).to_string(),
+    });
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    kinesis.call("Kinesis_20131202.SplitShard", body.to_string().as_bytes(), now + 60_000).unwrap();
+    stream.shards().into_iter().map(|shard| shard.id).collect()
 }
 
 /// A record that is never answered holds up its key alone, and at the end the rest is what was not handled, no record
@@ -126,5 +141,115 @@ async fn what_is_given_up_is_in_the_bucket_and_the_next_record_goes_on() {
     let payload: Value = serde_json::from_str(object["payload"].as_str().unwrap()).unwrap();
     assert_eq!(payload["Records"][0]["kinesis"]["data"], "ZXJyb3I=");
     assert_eq!(payload["Records"].as_array().unwrap().len(), 1);
+    odd.function.stop().await;
+}
+
+/// "UpdateEventSourceMapping", `Enabled`: to pause polling and invocation; the position is kept.
+#[tokio::test]
+async fn a_mapping_that_was_disabled_goes_on_where_it_was_and_misses_nothing() {
+    let (stream, odd) = (stream(&[("k", "fine"); 5]), odd(1, &[]));
+    let settings = Settings { batch_size: 2, from: Position::Latest, enabled: false, ..Settings::default() };
+    let mut started = Mapping::start(&stream, &odd.function, settings, None);
+    let mapping = started.mapping.clone();
+    let until = async |what: &str, is: &dyn Fn() -> bool| {
+        let poll = async {
+            while !is() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("no {what}"));
+    };
+    until("shard", &|| !mapping.progress().is_empty()).await;
+    // What was there before is behind it; what comes now is read once it is enabled.
+    let shard = stream.shards()[0].id;
+    let entry =
+        |data: &'static str| Entry { partition_key: "k".into(), hash_key: hash_key("k"), data: data.into() };
+    let put = |data: &[&'static str]| stream.put(data.iter().map(|data| entry(data)).collect()).unwrap();
+    assert_eq!(mapping.state(), State::Disabled);
+    put(&["fine", "fine", "hang", "fine"]);
+    mapping.enable();
+    assert_eq!(mapping.state(), State::Enabled);
+    until("hanging batch", &|| mapping.progress()[0].handled == 2 && odd.log().contains("aGFuZw==")).await;
+    mapping.disable();
+    assert_eq!(mapping.state(), State::Disabling, "the batch under way comes to its answer");
+    let progress = &mapping.progress()[0];
+    let batch = UnderWay { records: 2, attempt: 1, bisected: false };
+    assert_eq!((progress.shard, progress.waiting, &progress.under_way), (shard, 0, &vec![batch]));
+    assert!(progress.iterator_age.is_some());
+    until("answer", &|| mapping.state() == State::Disabled).await;
+    let progress = &mapping.progress()[0];
+    assert_eq!((progress.failures, progress.waiting, progress.under_way.len()), (1, 2, 0));
+    put(&["fine"]);
+    let rest = started.until(2).await;
+    assert_eq!(rest.records.len(), 2, "what it holds, and the position behind it");
+    let unread = stream.read(&shard, &rest.next.unwrap(), 100, usize::MAX).unwrap().records;
+    assert_eq!(unread.len(), 1);
+    assert_eq!(mapping.progress(), []);
+    odd.function.stop().await;
+}
+
+/// "CreateEventSourceMapping", `StartingPosition`: the oldest record, or the first one of a time; what is put after the
+/// mapping began is in the test above.
+#[tokio::test]
+async fn reading_begins_where_the_starting_position_says() {
+    let (stream, odd) = (stream(&[("k", "early"); 3]), odd(1, &[]));
+    let shard = stream.shards()[0].id;
+    let arrival = |records: usize| {
+        let read = stream.read(&shard, &Position::TrimHorizon, 100, usize::MAX).unwrap();
+        read.records[records - 1].arrival_ms
+    };
+    let early = arrival(3);
+    while u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap() <= early {
+        tokio::task::yield_now().await;
+    }
+    let entry = Entry { partition_key: "k".into(), hash_key: hash_key("k"), data: "late".into() };
+    stream.put(vec![entry]).unwrap();
+    for (from, want) in [(Position::TrimHorizon, 4), (Position::AtTimestamp(arrival(4)), 1)] {
+        let settings = Settings { from, ..Settings::default() };
+        let rest = Mapping::start(&stream, &odd.function, settings, None).until(want).await;
+        assert!(rest.records.is_empty(), "{from:?}");
+    }
+    assert_eq!(odd.log().matches("ZWFybHk=").count(), 3, "{}", odd.log());
+    odd.function.stop().await;
+}
+
+/// The account is whole although the mapping never came to the children of a split.
+#[tokio::test]
+async fn a_shard_whose_turn_never_came_is_among_the_rests() {
+    let kinesis = Kinesis::new(Config::local());
+    kinesis.create_stream("s", 1, false).unwrap();
+    let (stream, odd) = (kinesis.stream("s").unwrap(), odd(1, &[]));
+    let settings = Settings { enabled: false, ..Settings::default() };
+    let started = Mapping::start(&stream, &odd.function, settings, None);
+    let mapping = started.mapping.clone();
+    let begun = async {
+        while mapping.progress().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    let shards = kinesis_split(&kinesis, &stream);
+    started.stop.send(true).unwrap();
+    let rests = started.rests.await.unwrap();
+    let mut known: Vec<_> = rests.iter().map(|rest| rest.shard).collect();
+    known.sort_unstable();
+    assert_eq!(known, shards);
+    assert!(rests.iter().all(|rest| rest.next == Some(Position::TrimHorizon)), "{rests:?}");
+}
+
+/// A record that the function never handled is at its end when its retention is.
+#[tokio::test]
+async fn a_record_that_outlives_its_retention_in_the_mapping_is_told_of_as_trimmed() {
+    let kinesis = Kinesis::new(Config { retention: Some(Duration::from_millis(300)), ..Config::local() });
+    kinesis.create_stream("s", 1, false).unwrap();
+    let stream = kinesis.stream("s").unwrap();
+    let entry = Entry { partition_key: "k".into(), hash_key: hash_key("k"), data: "error".into() };
+    stream.put(vec![entry]).unwrap();
+    let odd = odd(1, &[]);
+    let mut started = Mapping::start(&stream, &odd.function, Settings::default(), None);
+    let trimmed = started.events.wait_for(|events| events.contains(&Event::Trimmed(1)));
+    drop(tokio::time::timeout(PATIENCE, trimmed).await.expect("it takes too long").unwrap());
+    let rest = started.until(0).await;
+    assert!(rest.records.is_empty());
     odd.function.stop().await;
 }

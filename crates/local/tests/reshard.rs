@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use local::mapping::{self, Event, Lineage, Settings, Source, Unreadable};
+use local::mapping::{self, Event, Lineage, Mapping, Settings, Source, Unreadable};
 use local::stream::limits::RESHARD_MS;
 use local::stream::{Config, Entry, Kinesis, Position, Read, ShardId, Stream, hash_key};
 use serde_json::{Value, json};
@@ -161,8 +161,9 @@ fn map<S: Source>(
         other => panic!("{other:?}"),
     });
     let (stop, stopped) = watch::channel(false);
-    let task =
-        tokio::spawn(mapping::run(Arc::new(source), odd.function.clone(), settings, None, listener, stopped));
+    let (mapping, function) = (Mapping::new(settings), odd.function.clone());
+    let run = async move { mapping.run(Arc::new(source), function, None, listener, stopped).await };
+    let task = tokio::spawn(run);
     let end = async move || {
         stop.send(true).unwrap();
         let rests = task.await.unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
+#[allow(dead_code, reason = "some of it is for other tests")]
 mod odd;
 
 use std::path::Path;
@@ -149,4 +150,100 @@ async fn as_many_environments_as_invocations_at_once_and_no_more_than_the_concur
     let answers = futures_util::future::join_all((0..20).map(|_| odd.answer("answer"))).await;
     let processes: std::collections::HashSet<_> = answers.iter().map(ToString::to_string).collect();
     assert!(processes.len() <= 3, "{processes:?}");
+}
+
+/// Whether a process is stopped, in the words of `ps`.
+fn is_stopped(process: &str) -> bool {
+    let state = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap();
+    String::from_utf8_lossy(&state.stdout).starts_with('T')
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let poll = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), poll).await.unwrap_or_else(|_| panic!("no {what}"));
+}
+
+/// "Lambda execution environment lifecycle": background work that was not complete when the answer was given resumes
+/// if the environment is used again.
+#[tokio::test]
+async fn work_behind_the_answer_stops_with_a_frozen_environment_and_goes_on_with_the_next_invocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = odd(1, &[("FOLDER", folder.path().to_str().unwrap())]).frozen();
+    let ticks = || std::fs::read_to_string(folder.path().join("ticks")).unwrap_or_default().len();
+    let process = odd.answer("tick").await.as_str().unwrap().to_owned();
+    until("stop", || is_stopped(&process)).await;
+    let stopped_at = ticks();
+    tokio::time::sleep(Duration::from_millis(30)).await; // a time in which nothing must come
+    assert_eq!(ticks(), stopped_at);
+    assert_eq!(odd.answer("answer").await, process.as_str(), "the same process");
+    until("more work", || ticks() > stopped_at).await;
+    odd.function.stop().await;
+    assert!(!Path::new(&format!("/proc/{process}")).exists());
+}
+
+#[tokio::test]
+async fn a_frozen_environment_fails_ends_and_logs_as_any_other() {
+    let odd = odd(1, &[]).frozen();
+    for _ in 0..3 {
+        odd.check_fails("error", "Mine", "it broke").await;
+        odd.check_fails("exit", "Runtime.ExitError", "exit status: 7").await;
+        odd.check_fails("hang", "Sandbox.Timedout", "Task timed out after 1.50 seconds").await;
+    }
+    let process = odd.answer("write").await;
+    assert_eq!(process, "done");
+    until("what was written before", || odd.log().contains("one of two\n")).await;
+    let process = odd.answer("answer").await.as_str().unwrap().to_owned();
+    until("stop", || is_stopped(&process)).await;
+    odd.function.stop().await;
+    assert!(!Path::new(&format!("/proc/{process}")).exists());
+    let log = odd.log();
+    assert!(log.contains("error of two\n") && log.contains("no end\n"), "{log}");
+    assert!(matches!(odd.invoke("answer").await, Outcome::NotInvoked(_)));
+}
+
+#[tokio::test]
+async fn a_frozen_process_that_was_killed_is_replaced() {
+    let odd = odd(1, &[]).frozen();
+    let process = odd.answer("answer").await.as_str().unwrap().to_owned();
+    until("stop", || is_stopped(&process)).await;
+    assert!(std::process::Command::new("kill").args(["-9", &process]).status().unwrap().success());
+    // Its end may be known before it is given the event, or not.
+    let next = odd.invoke("answer").await;
+    assert!(!matches!(next, Outcome::NotInvoked(_)), "{next:?}");
+    assert_ne!(odd.answer("answer").await, process.as_str());
+    assert_eq!(odd.function.cold_starts(), 2);
+    odd.function.stop().await;
+}
+
+/// "Lambda quotas": 6 MB each for request and response of a synchronous invocation.
+#[tokio::test]
+async fn payloads_of_exactly_the_limit_pass_and_one_byte_more_does_not() {
+    let odd = odd(1, &[]);
+    for (event, bytes, passes) in [
+        ("bytes", PAYLOAD_BYTES, true),
+        ("bytes", PAYLOAD_BYTES + 1, false),
+        ("error bytes", PAYLOAD_BYTES, true),
+        ("error bytes", PAYLOAD_BYTES + 1, false),
+    ] {
+        match odd.invoke(&format!("{event} {bytes}")).await {
+            Outcome::Answer(answer) => assert!(passes && event == "bytes" && answer.len() == bytes),
+            Outcome::FunctionError(error) if passes => {
+                assert_eq!((event, error.len()), ("error bytes", bytes))
+            }
+            Outcome::FunctionError(error) => {
+                let error: serde_json::Value = serde_json::from_slice(&error).unwrap();
+                assert_eq!(error["errorType"], "Function.ResponseSizeTooLarge", "{event} {bytes}");
+            }
+            other @ Outcome::NotInvoked(_) => panic!("{other:?}"),
+        }
+        let status = odd.answer("status").await;
+        assert_eq!(status, if passes { "202" } else { "413" }, "{event} {bytes}: what the process was told");
+    }
+    let event = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES - 2));
+    let given = odd.function.invoke(event.into()).await;
+    assert!(!matches!(given, Outcome::NotInvoked(_)), "it is given, whatever bash makes of it in time");
 }

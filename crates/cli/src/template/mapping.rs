@@ -8,7 +8,7 @@ use local::mapping;
 use local::stream::Position;
 use serde_json::{Map, Value, json};
 
-use super::resolve::Resolver;
+use super::resolve::{Resolver, text};
 use super::{Members, OnFailure, resource};
 
 const MAPPING: Members = Members {
@@ -16,6 +16,7 @@ const MAPPING: Members = Members {
         "BatchSize",
         "BisectBatchOnFunctionError",
         "DestinationConfig",
+        "Enabled",
         "EventSourceArn",
         "FunctionName",
         "FunctionResponseTypes",
@@ -24,6 +25,7 @@ const MAPPING: Members = Members {
         "MaximumRetryAttempts",
         "ParallelizationFactor",
         "StartingPosition",
+        "StartingPositionTimestamp",
     ],
     without_effect: &["MetricsConfig", "Tags"],
 };
@@ -73,6 +75,12 @@ pub(super) fn mapping(
             bail!("FunctionResponseTypes of {name} is {types}, expected [ReportBatchItemFailures] or none")
         }
     };
+    let enabled = !of.contains_key("Enabled") || resolver.truth(&of, "Enabled")?;
+    if !enabled {
+        notes.push(format!(
+            "the template's {name} is not Enabled: the consumer gets nothing before UpdateEventSourceMapping enables it"
+        ));
+    }
     let settings = mapping::Settings {
         batch_size: batch_size.ok_or_else(|| anyhow!("BatchSize of {name} is not from 1 to 10,000"))?,
         window: seconds("MaximumBatchingWindowInSeconds", 0, 0..=300)?.unwrap_or_default(),
@@ -87,13 +95,40 @@ pub(super) fn mapping(
         record_age,
         bisect: resolver.truth(&of, "BisectBatchOnFunctionError")?,
         partial_answers,
-        from: match of.get("StartingPosition").and_then(Value::as_str) {
-            Some("TRIM_HORIZON") => Position::TrimHorizon,
-            Some("LATEST") => Position::Latest,
-            other => bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON or LATEST"),
-        },
+        from: starting_position(name, &of)?,
+        enabled,
     };
     Ok((settings, on_failure(name, &of, resolver, notes)))
+}
+
+/// `StartingPosition`, and `StartingPositionTimestamp` in seconds since 1970, which must not be in the future (Lambda API
+/// reference: CreateEventSourceMapping).
+fn starting_position(name: &str, of: &Map<String, Value>) -> Result<Position> {
+    let at = of.get("StartingPositionTimestamp");
+    let position = match (of.get("StartingPosition").and_then(Value::as_str), at) {
+        (Some("AT_TIMESTAMP"), Some(at)) => {
+            let seconds = text(at).and_then(|text| text.parse::<f64>().ok());
+            let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let ms = time.and_then(|time| u64::try_from(time.as_millis()).ok());
+            let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+            let past = ms.filter(|&ms| ms <= now);
+            Position::AtTimestamp(past.ok_or_else(|| {
+                anyhow!(
+                    "StartingPositionTimestamp of {name} is {at}, expected seconds since 1970, not in the future"
+                )
+            })?)
+        }
+        (Some("AT_TIMESTAMP"), None) => bail!("{name} has AT_TIMESTAMP and no StartingPositionTimestamp"),
+        (_, Some(at)) => {
+            bail!("StartingPositionTimestamp of {name} is {at}, expected none without AT_TIMESTAMP")
+        }
+        (Some("TRIM_HORIZON"), None) => Position::TrimHorizon,
+        (Some("LATEST"), None) => Position::Latest,
+        (other, None) => {
+            bail!("StartingPosition of {name} is {other:?}, expected TRIM_HORIZON, LATEST or AT_TIMESTAMP")
+        }
+    };
+    Ok(position)
 }
 
 /// Who gets what the mapping gives up. Others than a queue or a bucket of this template are named.

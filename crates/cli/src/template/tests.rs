@@ -31,6 +31,7 @@ fn the_projects_own_template_is_understood() {
         bisect: true,
         partial_answers: true,
         from: Position::TrimHorizon,
+        enabled: true,
     };
     assert_eq!(template.mapping, mapping);
     assert_eq!(template.on_failure, Some(OnFailure::Bucket));
@@ -160,6 +161,26 @@ fn a_pattern_that_a_given_parameter_has_is_named_as_not_checked() {
 }
 
 #[track_caller]
+fn check_begins(starting: &str, want: (Position, bool)) {
+    let text = TEMPLATE.replace("StartingPosition: TRIM_HORIZON", starting);
+    let Template { mapping, notes, .. } = Template::parse(&text, &[]).unwrap();
+    assert_eq!((mapping.from, mapping.enabled), want, "{starting}");
+    let says = notes.iter().any(|note| note.contains("the template's Mapping is not Enabled"));
+    assert_eq!(says, !want.1, "{notes:?}");
+}
+
+#[test]
+fn a_mapping_begins_where_and_when_the_template_says() {
+    check_begins("StartingPosition: LATEST", (Position::Latest, true));
+    check_begins("Enabled: false\n      StartingPosition: LATEST", (Position::Latest, false));
+    check_begins("Enabled: true\n      StartingPosition: TRIM_HORIZON", (Position::TrimHorizon, true));
+    for (seconds, ms) in [("1700000000", 1_700_000_000_000), ("1700000000.25", 1_700_000_000_250)] {
+        let at = format!("StartingPosition: AT_TIMESTAMP\n      StartingPositionTimestamp: {seconds}");
+        check_begins(&at, (Position::AtTimestamp(ms), true));
+    }
+}
+
+#[track_caller]
 fn check_refused(from: &str, to: &str, want: &str) {
     assert!(TEMPLATE.contains(from), "the template has no {from}");
     let why = format!("{:#}", Template::parse(&TEMPLATE.replace(from, to), &[]).unwrap_err());
@@ -168,8 +189,20 @@ fn check_refused(from: &str, to: &str, want: &str) {
 
 #[test]
 fn what_would_change_what_happens_to_records_is_refused_by_name() {
-    check_refused("BatchSize: !Ref", "TumblingWindowInSeconds: !Ref", "TumblingWindowInSeconds");
-    check_refused("BatchSize: !Ref BatchSize", "FilterCriteria: {}", "FilterCriteria");
+    for member in [
+        "FilterCriteria",
+        "KmsKeyArn",
+        "LoggingConfig",
+        "ProvisionedPollerConfig",
+        "Queues",
+        "ScalingConfig",
+        "SourceAccessConfigurations",
+        "Topics",
+        "TumblingWindowInSeconds",
+    ] {
+        let of = format!("{member}: 1\n      BatchSize: !Ref");
+        check_refused("BatchSize: !Ref", &of, &format!("Mapping has {member}, which is not known"));
+    }
     check_refused(
         "MaxRecordSizeInKiB:",
         "RecordDistributionStrategy: AUTO\n      X:",
@@ -320,6 +353,22 @@ fn mistaken_values_are_refused_by_name() {
         "ShardCount of Stream is 0",
     );
     check_refused("StartingPosition: TRIM_HORIZON", "StartingPosition: FIRST", "StartingPosition");
+    let at = |time: &str| format!("StartingPosition: AT_TIMESTAMP\n      StartingPositionTimestamp: {time}");
+    for time in ["soon", "-1", "99999999999", "!Ref AWS::Region"] {
+        let want = "StartingPositionTimestamp of Mapping is";
+        check_refused("StartingPosition: TRIM_HORIZON", &at(time), want);
+    }
+    check_refused(
+        "StartingPosition: TRIM_HORIZON",
+        "StartingPosition: AT_TIMESTAMP",
+        "no StartingPositionTimestamp",
+    );
+    check_refused(
+        "StartingPosition: TRIM",
+        "StartingPositionTimestamp: 1\n      StartingPosition: TRIM",
+        "expected none without AT_TIMESTAMP",
+    );
+    check_refused("StartingPosition:", "Enabled: maybe\n      StartingPosition:", "Enabled is \"maybe\"");
     check_refused(
         "MaximumRetryAttempts: 2",
         "MaximumRetryAttempts: 3",

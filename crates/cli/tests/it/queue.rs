@@ -174,6 +174,7 @@ async fn what_a_failing_queue_takes_and_what_is_logged_are_together_all_that_was
         account: "000000000000".into(),
         region: "us-east-1".into(),
         faults: None,
+        freeze: false,
     };
     let log = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&log);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
+
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -135,6 +135,6 @@ fn response(answer: &Bytes) -> Response {
     response
 }
 
-fn message(status: u16, words: &str) -> hyper::Response<Full<Bytes>> {
+fn message(status: u16, words: &str) -> Response {
     http::answer(status, "application/json", json!({ "message": words }).to_string())
 }

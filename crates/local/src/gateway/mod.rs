@@ -8,7 +8,11 @@ mod batch;
 pub mod http;
 pub mod udp;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Told what a person should know.
+pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How packets are gathered for an invocation: as the `Batching` of a gateway's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

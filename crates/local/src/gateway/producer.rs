@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::runtime::{Function, Outcome, request_id};
+use crate::runtime::{Function, Outcome, Tail, request_id};
 use crate::tally::{Said, Tally};
 
 /// A function whose invocations carry packets. Clones are the same.
@@ -38,11 +38,16 @@ impl Producer {
     }
 
     pub(crate) async fn invoke(&self, event: Bytes) -> (Outcome, Said) {
-        self.invoke_as(&request_id(), event).await
+        self.invoke_heard(&request_id(), event, None).await
     }
 
-    pub(crate) async fn invoke_as(&self, request_id: &str, event: Bytes) -> (Outcome, Said) {
-        let outcome = self.function.invoke_as(request_id, event).await;
+    pub(crate) async fn invoke_heard(
+        &self,
+        request_id: &str,
+        event: Bytes,
+        tail: Option<&Tail>,
+    ) -> (Outcome, Said) {
+        let outcome = self.function.invoke_heard(request_id, event, tail).await;
         let said = match Said::by(&outcome) {
             Said::NoneTaken => Said::NoneTaken,
             Said::What => {

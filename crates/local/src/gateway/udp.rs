@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::{Batching, Left, Producer};
+use super::{Batching, Left, Notes, Producer};
 use crate::runtime::Outcome;
 use crate::tally::{Said, Tally};
 
@@ -36,9 +36,6 @@ const LAST_INTAKE: Duration = Duration::from_millis(500);
 
 /// Pause before a batch is offered again to a producer that cannot be invoked.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Told what a person should know.
-pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Runs until `stop` says so. What the kernel has received by then is taken in, and the batches under way and waiting
 /// get `grace`; after that the producer is stopped. Gives back the events that no producer was given.

@@ -40,6 +40,13 @@ pub struct Asynchronous {
     pub on_failure: Option<Queue>,
 }
 
+impl Default for Asynchronous {
+    /// What Lambda does where nothing is said.
+    fn default() -> Self {
+        Self { retries: MOST_RETRIES, age: LONGEST_AGE, wait: WAIT, on_failure: None }
+    }
+}
+
 /// An event that Lambda has taken over.
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
@@ -112,7 +119,7 @@ impl Tries {
 pub(super) async fn carry(accepted: &Accepted, target: &Target, mut tried: impl FnMut(Said, bool)) -> End {
     let (began, mut tries) = (tokio::time::Instant::now(), Tries::default());
     loop {
-        let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.clone().into()).await;
+        let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.clone().into(), None).await;
         let next = tries.next(&target.asynchronous, &outcome, began.elapsed());
         tried(said, matches!(next, Next::Again(_)));
         match next {

@@ -1,30 +1,37 @@
 //! Lambda's Invoke API in front of the functions, so that the AWS CLI and the SDKs can invoke them: with an answer, or
 //! asynchronously, where Lambda itself takes the event over and tries again what failed.
 //!
-//! The API is that of <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. What is not simulated (a log tail,
-//! a client context, versions other than `$LATEST`) is refused by name.
+//! The API is that of <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. What is not simulated (a client
+//! context, versions other than `$LATEST`) is refused by name. `mappings` is the API of the event source mappings, at the
+//! same address.
 
 mod asynchronous;
 
+mod mappings;
+
+mod answer;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use asynchronous::{Asynchronous, LONGEST_AGE, MOST_RETRIES, WAIT};
 
-use crate::gateway::{Left, Producer};
+use crate::gateway::{Left, Notes, Producer};
 use crate::http::{self, BodyError, Request, Response};
-use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, request_id};
+use crate::mapping::Mapping;
+use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, Tail, request_id};
 use crate::tally::{Count, Said, Tally, packets};
+use answer::{Refusal, answer, not_found, refusal, set};
 use asynchronous::{Accepted, End, carry};
 
 /// Most bytes of an asynchronous invocation's event (Lambda quotas: 1 MB).
@@ -66,28 +73,82 @@ impl Target {
         }
     }
 
-    async fn invoke(&self, request_id: &str, event: Bytes) -> (Outcome, Said) {
+    async fn invoke(&self, request_id: &str, event: Bytes, tail: Option<&Tail>) -> (Outcome, Said) {
         match &self.invoked {
-            Invoked::Producer(producer) => producer.invoke_as(request_id, event).await,
-            Invoked::Other(function) => (function.invoke_as(request_id, event).await, Said::NoneTaken),
+            Invoked::Producer(producer) => producer.invoke_heard(request_id, event, tail).await,
+            Invoked::Other(function) => {
+                (function.invoke_heard(request_id, event, tail).await, Said::NoneTaken)
+            }
         }
     }
 }
 
-/// Says what a person should know.
-pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
+/// The functions that are invoked here, and the mappings that can be looked at and switched. A clone is the same.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<RwLock<Known>>);
 
-/// Serves invocations until `stop`. Those that wait for an answer get it; of the asynchronous ones, those under way have
-/// the grace. Gives back the asynchronous events that nobody else has.
+#[derive(Default)]
+struct Known {
+    functions: Vec<Target>,
+    mappings: Vec<Mapping>,
+}
+
+impl Registry {
+    /// Adds a function, or puts it in the place of the one that had its name.
+    pub fn add_function(&self, target: Target) {
+        let functions = &mut self.write().functions;
+        functions.retain(|other| other.function().config().name != target.function().config().name);
+        functions.push(target);
+    }
+
+    /// Adds a mapping.
+    pub fn add_mapping(&self, mapping: Mapping) {
+        self.write().mappings.push(mapping);
+    }
+
+    /// The mappings, in the order in which they were added.
+    pub fn mappings(&self) -> Vec<Mapping> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).mappings.clone()
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        *self.write() = Known::default();
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The function of a name, an ARN or a part of one, as a path has it.
+    fn find(&self, given: &str) -> Result<Target, Refusal> {
+        let name = given.replace("%3A", ":").replace("%3a", ":").replace("%24", "$");
+        let unqualified = name.strip_suffix(":$LATEST").unwrap_or(&name);
+        let by_name = |target: &&Target| {
+            let config = target.function().config();
+            let [full, part] = [config.arn(), format!("{}:function:{}", config.account, config.name)];
+            [config.name.as_str(), &full, &part].contains(&unqualified)
+        };
+        let functions = &self.0.read().unwrap_or_else(PoisonError::into_inner).functions;
+        functions.iter().find(by_name).cloned().ok_or_else(|| {
+            let names: Vec<_> =
+                functions.iter().map(|target| target.function().config().name.as_str()).collect();
+            not_found(&name, &format!("expected one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// Serves invocations, and the API of the mappings, until `stop`. Those that wait for an answer get it; of the
+/// asynchronous ones, those under way have the grace. Gives back the asynchronous events that nobody else has.
 pub async fn run(
     listener: TcpListener,
-    targets: Vec<Target>,
+    registry: Registry,
     notes: Notes,
     stop: watch::Receiver<bool>,
     grace: Duration,
 ) -> Vec<Left> {
     let desk = Arc::new(Desk {
-        targets,
+        registry,
         notes,
         kept: AtomicUsize::new(0),
         tasks: Mutex::default(),
@@ -120,7 +181,7 @@ pub async fn run(
 }
 
 struct Desk {
-    targets: Vec<Target>,
+    registry: Registry,
     notes: Notes,
     /// Bytes of the asynchronous events that are kept.
     kept: AtomicUsize,
@@ -133,7 +194,12 @@ struct Desk {
 }
 
 async fn respond(request: Request, desk: &Arc<Desk>) -> Response {
-    match invocation(request, desk).await {
+    let answered = if request.uri().path().starts_with(mappings::PATH) {
+        mappings::respond(request, &desk.registry.mappings()).await
+    } else {
+        invocation(request, desk).await
+    };
+    match answered {
         Ok(response) => response,
         Err(refusal) => refusal.into(),
     }
@@ -151,19 +217,24 @@ async fn invocation(request: Request, desk: &Arc<Desk>) -> Result<Response, Refu
         return Err(refusal(
             404,
             "UnknownOperationException",
-            &format!("{given} is not Invoke, which is all that is here"),
+            &format!("{given} is neither Invoke nor about event source mappings, which is all that is here"),
         ));
     };
-    let target = desk.target(name)?;
+    let target = desk.registry.find(name)?;
     let header =
         |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if header("x-amz-log-type") == "Tail" || !header("x-amz-client-context").is_empty() {
-        return Err(refusal(
-            400,
-            "InvalidParameterValueException",
-            "LogType Tail and ClientContext are not simulated",
-        ));
+    if !header("x-amz-client-context").is_empty() {
+        return Err(refusal(400, "InvalidParameterValueException", "ClientContext is not simulated"));
     }
+    // It counts for synchronous invocations alone.
+    let tail = match header("x-amz-log-type") {
+        "" | "None" => None,
+        "Tail" => Some(Tail::default()),
+        other => {
+            let message = format!("LogType is {other:?}, expected None or Tail");
+            return Err(refusal(400, "InvalidParameterValueException", &message));
+        }
+    };
     let is_latest = |query: &str| {
         query.split('&').all(|pair| matches!(pair, "" | "Qualifier=$LATEST" | "Qualifier=%24LATEST"))
     };
@@ -200,8 +271,8 @@ async fn invocation(request: Request, desk: &Arc<Desk>) -> Result<Response, Refu
     serde_json::from_str::<IgnoredAny>(&event).map_err(|error| not_json(&error))?;
     let accepted = Accepted { request_id: request_id(), event };
     match kind {
-        Kind::Synchronous => Ok(synchronous(accepted, target).await),
-        Kind::Asynchronous => desk.keep(accepted, target.clone()),
+        Kind::Synchronous => Ok(synchronous(accepted, &target, tail).await),
+        Kind::Asynchronous => desk.keep(accepted, target),
     }
 }
 
@@ -210,45 +281,29 @@ enum Kind {
     Asynchronous,
 }
 
-async fn synchronous(accepted: Accepted, target: &Target) -> Response {
+async fn synchronous(accepted: Accepted, target: &Target, tail: Option<Tail>) -> Response {
     let packets = target.tally().map_or(0, |_| packets(accepted.event.as_bytes()));
-    let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.into()).await;
+    let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.into(), tail.as_ref()).await;
     if let Some(tally) = target.tally() {
         tally.took(packets, said);
     }
-    match outcome {
-        Outcome::Answer(body) => {
-            let mut response = answer(200, &accepted.request_id, body);
-            set(&mut response, "x-amz-executed-version", "$LATEST");
-            response
-        }
-        Outcome::FunctionError(body) => {
-            let mut response = answer(200, &accepted.request_id, body);
-            set(&mut response, "x-amz-executed-version", "$LATEST");
-            set(&mut response, "x-amz-function-error", "Unhandled");
-            response
-        }
-        Outcome::NotInvoked(why) => refusal(502, "ServiceException", &why).into(),
+    let (body, failed) = match outcome {
+        Outcome::Answer(body) => (body, false),
+        Outcome::FunctionError(body) => (body, true),
+        Outcome::NotInvoked(why) => return refusal(502, "ServiceException", &why).into(),
+    };
+    let mut response = answer(200, &accepted.request_id, body);
+    set(&mut response, "x-amz-executed-version", "$LATEST");
+    if failed {
+        set(&mut response, "x-amz-function-error", "Unhandled");
     }
+    if let Some(tail) = tail {
+        set(&mut response, "x-amz-log-result", &BASE64_STANDARD.encode(tail.bytes()));
+    }
+    response
 }
 
 impl Desk {
-    /// The function of a name, an ARN or a part of one, as a path has it.
-    fn target(&self, given: &str) -> Result<&Target, Refusal> {
-        let name = given.replace("%3A", ":").replace("%3a", ":").replace("%24", "$");
-        let unqualified = name.strip_suffix(":$LATEST").unwrap_or(&name);
-        let by_name = |target: &&Target| {
-            let config = target.function().config();
-            let [full, part] = [config.arn(), format!("{}:function:{}", config.account, config.name)];
-            [config.name.as_str(), &full, &part].contains(&unqualified)
-        };
-        self.targets.iter().find(by_name).ok_or_else(|| {
-            let names: Vec<_> =
-                self.targets.iter().map(|target| target.function().config().name.as_str()).collect();
-            not_found(&name, &format!("expected one of {}", names.join(", ")))
-        })
-    }
-
     /// Takes an event over.
     fn keep(self: &Arc<Self>, accepted: Accepted, target: Target) -> Result<Response, Refusal> {
         let bytes = accepted.event.len();
@@ -335,42 +390,5 @@ impl Desk {
 
     fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<Option<Left>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An error of the API: its HTTP status, its name and what there is to say.
-struct Refusal {
-    status: u16,
-    name: &'static str,
-    message: String,
-}
-
-fn refusal(status: u16, name: &'static str, message: &str) -> Refusal {
-    Refusal { status, name, message: message.to_owned() }
-}
-
-fn not_found(name: &str, expected: &str) -> Refusal {
-    refusal(404, "ResourceNotFoundException", &format!("Function not found: {name}; {expected}"))
-}
-
-impl From<Refusal> for Response {
-    fn from(Refusal { status, name, message }: Refusal) -> Self {
-        let kind = if status < 500 { "User" } else { "Server" };
-        let mut response =
-            answer(status, &request_id(), json!({ "Type": kind, "Message": message }).to_string());
-        set(&mut response, "x-amzn-errortype", name);
-        response
-    }
-}
-
-fn answer(status: u16, request_id: &str, body: impl Into<Bytes>) -> Response {
-    let mut response = http::answer(status, "application/json", body);
-    set(&mut response, "x-amzn-requestid", request_id);
-    response
-}
-
-fn set(response: &mut Response, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(HeaderName::from_static(name), value);
     }
 }

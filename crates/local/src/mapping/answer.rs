@@ -92,6 +92,10 @@ mod tests {
         Verdict::Failed(String::new())
     }
 
+    // The rules are those of "Configuring partial batch response with Kinesis Data Streams and Lambda",
+    // <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>.
+
+    /// An answer that holds no failure is success of the whole batch, whichever way it says nothing.
     #[test]
     fn empty_answers_are_success() {
         for answer in
@@ -101,6 +105,7 @@ mod tests {
         }
     }
 
+    /// Of several failures the one with the lowest sequence number is the checkpoint: all from there on goes again.
     #[test]
     fn the_lowest_identifier_is_the_checkpoint() {
         check(r#"{"batchItemFailures":[{"itemIdentifier":"11"}]}"#, Verdict::FailedFrom(1));
@@ -114,6 +119,7 @@ mod tests {
         );
     }
 
+    /// An identifier that is empty, null, under another name, or of no record of the batch fails the whole batch.
     #[test]
     fn an_identifier_that_is_none_fails_the_batch() {
         check(r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, failed());

@@ -23,6 +23,16 @@ pub enum Destination {
     Bucket(Bucket),
 }
 
+impl Destination {
+    /// Its ARN. The local bucket has no name that it could have from anywhere.
+    pub(super) fn arn(&self) -> String {
+        match self {
+            Self::Queue(queue) => queue.arn(),
+            Self::Bucket(_) => "arn:aws:s3:::failures".into(),
+        }
+    }
+}
+
 /// Where what was given up is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {

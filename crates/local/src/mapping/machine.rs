@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Settings;
 use super::answer::Verdict;
+use super::{Settings, UnderWay};
 use crate::stream::Record;
 
 /// Pauses between attempts: the first, and the longest. Lambda does not document its own; these are short, for a
@@ -79,6 +79,19 @@ impl PartialEq for Sized {
     }
 }
 
+/// What became of records so far, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Records that the function handled.
+    pub(super) handled: u64,
+    /// Invocations that failed.
+    pub(super) failures: u64,
+    /// Records that were given up.
+    pub(super) discarded: u64,
+    /// Batches that were halved.
+    pub(super) bisects: u64,
+}
+
 /// The state of one lane: the records that were read for it and are not at their end.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -92,6 +105,7 @@ pub(super) struct Machine {
     retry_at: Option<Instant>,
     /// Invocations in a row that handled nothing: each makes the pause longer.
     tries: u32,
+    pub(super) counts: Counts,
 }
 
 #[derive(Debug)]
@@ -100,6 +114,8 @@ struct Batch {
     /// Failed invocations since its first record became the first unhandled one.
     failures: u32,
     last: Option<Failure>,
+    /// Whether it is a part of a batch that was halved.
+    bisected: bool,
 }
 
 impl Batch {
@@ -114,7 +130,16 @@ impl Batch {
 impl Machine {
     pub(super) fn new(settings: Settings) -> Self {
         let (buffer, batches) = (VecDeque::new(), Vec::new());
-        Self { settings, buffer, buffer_bytes: 0, window_ends: None, batches, retry_at: None, tries: 0 }
+        Self {
+            settings,
+            buffer,
+            buffer_bytes: 0,
+            window_ends: None,
+            batches,
+            retry_at: None,
+            tries: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Whether what waits makes a whole batch.
@@ -125,6 +150,42 @@ impl Machine {
     /// Records that are not in a batch yet, and their bytes.
     pub(super) fn waiting(&self) -> (usize, usize) {
         (self.buffer.len(), self.buffer_bytes)
+    }
+
+    /// How many records were read and are not at their end.
+    pub(super) fn held(&self) -> usize {
+        self.batches.iter().map(|batch| batch.records.len()).sum::<usize>() + self.buffer.len()
+    }
+
+    /// The batch that [`Step::Invoke`] gave, until it is answered.
+    pub(super) fn under_way(&self) -> Option<UnderWay> {
+        self.batches.last().map(|batch| UnderWay {
+            records: batch.records.len(),
+            attempt: batch.failures + 1,
+            bisected: batch.bisected,
+        })
+    }
+
+    /// Drops the records that arrived before `kept_from_ms` and gives how many they were; not while a batch is under way.
+    pub(super) fn trim(&mut self, kept_from_ms: u64) -> u64 {
+        let before = self.held();
+        // Arrival times rise, so that what is gone stands in front.
+        let kept = |sized: &Sized| sized.record.arrival_ms >= kept_from_ms;
+        while let Some(batch) = self.batches.last_mut()
+            && !batch.records.first().is_some_and(kept)
+        {
+            let gone = batch.records.iter().take_while(|sized| !kept(sized)).count();
+            batch.records.drain(..gone);
+            batch.failures = 0; // what stands behind them is first now
+            self.batches.pop_if(|batch| batch.records.is_empty());
+        }
+        while let Some(gone) = self.buffer.pop_front_if(|sized| !kept(sized)) {
+            self.buffer_bytes -= gone.bytes;
+        }
+        if self.buffer.is_empty() {
+            self.window_ends = None;
+        }
+        (before - self.held()) as u64
     }
 
     /// Records that were read and are not yet handled.
@@ -160,6 +221,7 @@ impl Machine {
         };
         let step = batch.give_up(count, condition);
         self.batches.pop_if(|batch| batch.records.is_empty());
+        self.counts.discarded += count as u64;
         step
     }
 
@@ -168,17 +230,21 @@ impl Machine {
         self.retry_at = None;
         let Some(batch) = self.batches.last_mut() else { return };
         if let Some(function_error) = verdict.failure() {
+            self.counts.failures += 1;
             batch.last = Some(Failure { request_id: request_id.to_owned(), function_error });
         }
         match verdict {
             Verdict::Success => {
+                self.counts.handled += batch.records.len() as u64;
                 self.batches.pop();
                 self.tries = 0;
                 return;
             }
             Verdict::FailedFrom(position) if *position > 0 => {
                 self.tries = 0;
-                batch.records.drain(..(*position).min(batch.records.len()));
+                let handled = (*position).min(batch.records.len());
+                self.counts.handled += handled as u64;
+                batch.records.drain(..handled);
                 batch.failures = 0;
             }
             Verdict::Failed(_) | Verdict::FunctionError(_)
@@ -186,8 +252,9 @@ impl Machine {
             {
                 let second = batch.records.split_off(batch.records.len() / 2);
                 // Once the second is first, the checkpoint has advanced.
-                let second = Batch { records: second, failures: 0, last: batch.last.clone() };
-                let first = std::mem::replace(batch, second);
+                let second = Batch { records: second, failures: 0, last: batch.last.clone(), bisected: true };
+                let first = Batch { bisected: true, ..std::mem::replace(batch, second) };
+                self.counts.bisects += 1;
                 self.batches.push(first);
             }
             Verdict::FailedFrom(_) | Verdict::Failed(_) | Verdict::FunctionError(_) => batch.failures += 1,
@@ -210,7 +277,7 @@ impl Machine {
         self.buffer_bytes -= bytes;
         self.window_ends = (!self.buffer.is_empty()).then_some(now + self.settings.window);
         if !records.is_empty() {
-            self.batches.push(Batch { records, failures: 0, last: None });
+            self.batches.push(Batch { records, failures: 0, last: None, bisected: false });
         }
     }
 }

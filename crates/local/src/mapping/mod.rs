@@ -1,37 +1,48 @@
 //! The event source mapping: reads the shards of a stream and gives their records to a function in batches, as Lambda
 //! does it. Shards go side by side, and within a shard the lanes of `ParallelizationFactor`, each in order.
 //!
-//! `machine` decides for a lane and `lanes` for a shard, this module does; `answer` reads what a function's answer means,
+//! `machine` decides for a lane and `lanes` for a shard, `poller` does; `answer` reads what a function's answer means,
 //! `event` writes what it is given, `failure` tells of what was given up.
+//!
+//! A [`Mapping`] can be disabled and enabled while it runs, and tells what it is about.
 
-mod answer;
-mod event;
-mod machine;
+mod source;
+
+mod poller;
 
 mod lanes;
 
+mod machine;
+
+mod answer;
+
+mod event;
+
 mod failure;
 
-use std::collections::HashSet;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, request_id};
-use crate::stream::{ErrorCode, Position, Read, Record, Shard, ShardId, Stream};
-use answer::{Verdict, verdict};
+use crate::runtime::Function;
+use crate::stream::{Position, Record, ShardId};
 use event::Origin;
 use failure::Reporter;
-use lanes::{Lanes, Next};
-use machine::{GivenUp, Sized};
+use lanes::Lanes;
+use poller::Poller;
 
 pub use failure::{Bucket, Destination, Kept};
+pub use source::{Lineage, Source, Unreadable};
 
 /// How often a source that failed is asked again.
 const SOURCE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait, when all is stopped, for the list of shards.
+const LAST_LIST: Duration = Duration::from_secs(1);
 
 /// The settings of a mapping, with the names and defaults of `CreateEventSourceMapping`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +61,11 @@ pub struct Settings {
     pub bisect: bool,
     /// `FunctionResponseTypes` holds `ReportBatchItemFailures`.
     pub partial_answers: bool,
-    /// `StartingPosition`.
+    /// `StartingPosition`, with `StartingPositionTimestamp`. Where the newest record was counts when the mapping begins
+    /// to run, enabled or not.
     pub from: Position,
+    /// `Enabled`.
+    pub enabled: bool,
 }
 
 impl Default for Settings {
@@ -65,53 +79,9 @@ impl Default for Settings {
             bisect: false,
             partial_answers: false,
             from: Position::TrimHorizon,
+            enabled: true,
         }
     }
-}
-
-/// A stream that a mapping can read: the local one, or one behind the Kinesis API.
-pub trait Source: Send + Sync + 'static {
-    /// The stream's ARN.
-    fn arn(&self) -> String;
-
-    /// Its shards.
-    fn shards(&self) -> impl Future<Output = Result<Vec<Lineage>, Unreadable>> + Send;
-
-    /// The position that `from` means now, such that it means the same later.
-    fn fix(
-        &self,
-        shard: ShardId,
-        from: Position,
-    ) -> impl Future<Output = Result<Position, Unreadable>> + Send;
-
-    /// Reads at most `most` records of a shard, waiting until there is one. An end of the shard is no records and no
-    /// next position.
-    fn read(
-        &self,
-        shard: ShardId,
-        from: Position,
-        most: usize,
-    ) -> impl Future<Output = Result<Read, Unreadable>> + Send;
-}
-
-/// A shard and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lineage {
-    /// The shard.
-    pub id: ShardId,
-    /// The shards that it came from by a split or a merge; they are read to their end before it.
-    pub parents: Vec<ShardId>,
-}
-
-/// Why a source cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// It may be soon.
-    #[error("{0}")]
-    Now(String),
-    /// It never will be: the stream is gone.
-    #[error("{0}")]
-    ForGood(String),
 }
 
 /// What a mapping tells of its work.
@@ -119,7 +89,8 @@ pub enum Unreadable {
 pub enum Event {
     /// The function handled so many records.
     Handled(u64),
-    /// So many records were trimmed from the stream before they could be read.
+    /// So many records were trimmed from the stream before they were handled: they had not been read, or not been
+    /// handled, when its retention was over.
     Trimmed(u64),
     /// So many records were given up; the text says why.
     Discarded(u64, String, Kept),
@@ -149,63 +120,247 @@ impl Rest {
 /// Told of every [`Event`].
 pub type Listener = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Binds `function` to `source` until `stop` says so; invocations under way are then dropped. What is given up goes to
-/// `destination`. Gives back where it stopped in each shard.
-pub async fn run<S: Source>(
-    source: Arc<S>,
-    function: Function,
+/// Whether a mapping invokes its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Enabled,
+    /// It does not any more, and the batches under way come to their answer.
+    Disabling,
+    /// It does not.
+    Disabled,
+}
+
+/// What a mapping is about in one shard, and what it has done there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where reading goes on; none behind the end of the shard.
+    pub next: Option<Position>,
+    /// Records that were read, are not at their end, and are not under way.
+    pub waiting: usize,
+    /// How old the first record is that was read and is not at its end; none if there is none.
+    pub iterator_age: Option<Duration>,
+    /// The batches that the function has now.
+    pub under_way: Vec<UnderWay>,
+    /// Records that the function handled.
+    pub handled: u64,
+    /// Invocations that failed: with an error, or with an answer that reports records. Those that never reached the
+    /// function are none.
+    pub failures: u64,
+    /// Records that were given up.
+    pub discarded: u64,
+    /// How often a failed batch was halved.
+    pub bisects: u64,
+}
+
+/// A batch that the function has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Its records.
+    pub records: usize,
+    /// Which of its attempts it is; 1 is the first. A half begins anew, and so does what a partial answer left.
+    pub attempt: u32,
+    /// Whether it is a part of a batch that was halved.
+    pub bisected: bool,
+}
+
+/// A mapping. A handle: clones are the same mapping.
+#[derive(Clone)]
+pub struct Mapping {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: String,
     settings: Settings,
-    destination: Option<Destination>,
-    listener: Listener,
-    mut stop: watch::Receiver<bool>,
-) -> Vec<Rest> {
-    let mapping = uuid::Uuid::new_v4().to_string();
-    let reporter = Reporter { destination, mapping, function_arn: function.config().arn() };
-    let mut pollers = JoinSet::new();
-    let (mut begun, mut rests) = (HashSet::new(), Vec::new());
-    let mut first: Option<HashSet<ShardId>> = None; // the shards that were there when it began
-    loop {
-        let shards = tokio::select! {
-            shards = list(&*source, &listener) => shards,
-            _ = stop.wait_for(|stop| *stop) => Vec::new(),
+    /// Told to the lanes of every shard as well, under their locks: they are what it holds for.
+    enabled: watch::Sender<bool>,
+    modified_ms: AtomicU64,
+    bound: OnceLock<Bound>,
+    /// The shards that are being read, and those that were.
+    shards: Mutex<BTreeMap<ShardId, Arc<Mutex<Lanes>>>>,
+}
+
+/// What a mapping that runs is bound to, as ARNs.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) stream: String,
+    pub(crate) function: String,
+    pub(crate) destination: Option<String>,
+}
+
+impl Mapping {
+    /// A mapping with a UUID of its own, bound to nothing before it runs.
+    pub fn new(settings: Settings) -> Self {
+        let inner = Inner {
+            id: uuid::Uuid::new_v4().to_string(),
+            enabled: watch::Sender::new(settings.enabled),
+            modified_ms: AtomicU64::new(epoch_ms()),
+            settings,
+            bound: OnceLock::new(),
+            shards: Mutex::default(),
         };
-        let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
-        let first = first.get_or_insert_with(|| known.clone());
-        let ended: HashSet<_> = rests.iter().map(|rest: &Rest| rest.shard).collect();
-        let ready = |shard: &&Lineage| {
-            // Behind the newest records a closed parent has nothing, so that no child need wait and miss what comes.
-            settings.from == Position::Latest && first.contains(&shard.id)
-                // A parent that is not listed any more has nothing left to be read.
-                || shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Its UUID.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// What it was made of; [`Settings::enabled`] is how it began.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Whether it invokes its function.
+    pub fn state(&self) -> State {
+        // The shards first, as in `switch`: the answer is of one moment.
+        let shards = self.shards();
+        if *self.inner.enabled.borrow() {
+            State::Enabled
+        } else if shards.values().any(|lanes| lock(lanes).are_invoked()) {
+            State::Disabling
+        } else {
+            State::Disabled
+        }
+    }
+
+    /// Goes on where it was disabled: with the records that it holds, and the attempts that they have left.
+    pub fn enable(&self) {
+        self.switch(true);
+    }
+
+    /// Begins no invocation any more and reads nothing, until it is enabled. It keeps its position, even of records that
+    /// are trimmed meanwhile.
+    pub fn disable(&self) {
+        self.switch(false);
+    }
+
+    fn switch(&self, enabled: bool) {
+        let shards = self.shards();
+        for lanes in shards.values() {
+            lock(lanes).enabled = enabled;
+        }
+        if self.inner.enabled.send_replace(enabled) != enabled {
+            self.inner.modified_ms.store(epoch_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// What it is about, shard by shard, by their ids. It is found out when it is asked for, and costs a batch nothing.
+    pub fn progress(&self) -> Vec<Progress> {
+        let now_ms = epoch_ms();
+        self.shards().iter().map(|(shard, lanes)| lock(lanes).progress(*shard, now_ms)).collect()
+    }
+
+    /// When it was made, enabled or disabled last, in milliseconds since 1970.
+    pub(crate) fn modified_ms(&self) -> u64 {
+        self.inner.modified_ms.load(Ordering::Relaxed)
+    }
+
+    /// What it is bound to; none before it runs.
+    pub(crate) fn bound(&self) -> Option<&Bound> {
+        self.inner.bound.get()
+    }
+
+    /// Binds `function` to `source` until `stop` says so; invocations under way are then dropped. What is given up goes
+    /// to `destination`. Gives back where it stopped in each shard. It runs once.
+    pub async fn run<S: Source>(
+        &self,
+        source: Arc<S>,
+        function: Function,
+        destination: Option<Destination>,
+        listener: Listener,
+        mut stop: watch::Receiver<bool>,
+    ) -> Vec<Rest> {
+        let config = function.config();
+        let bound = Bound {
+            stream: source.arn(),
+            function: config.arn(),
+            destination: destination.as_ref().map(Destination::arn),
         };
-        for shard in shards.iter().filter(ready) {
-            if begun.insert(shard.id) {
-                // What came into being since is read whole, wherever the mapping began.
-                let from = match settings.from {
-                    from if first.contains(&shard.id) => from,
-                    from @ Position::AtTimestamp(_) => from,
-                    _ => Position::TrimHorizon,
-                };
-                let region = function.config().region.clone();
-                let account = function.config().account.clone();
-                let poller = Poller {
-                    source: Arc::clone(&source),
-                    function: function.clone(),
-                    lanes: Lanes::new(settings.clone()),
-                    next: Some(from),
-                    under_way: JoinSet::new(),
-                    origin: Origin { shard: shard.id, stream_arn: source.arn(), region, account },
-                    reporter: reporter.clone(),
-                    listener: Arc::clone(&listener),
-                };
-                pollers.spawn(poller.run(stop.clone()));
+        let reporter =
+            Reporter { destination, mapping: self.id().to_owned(), function_arn: bound.function.clone() };
+        let (region, account) = (config.region.clone(), config.account.clone());
+        let stream_arn = self.inner.bound.get_or_init(|| bound).stream.clone();
+        let settings = self.settings();
+        let mut pollers = JoinSet::new();
+        let (mut begun, mut rests) = (HashSet::new(), Vec::new());
+        let mut first: Option<HashSet<ShardId>> = None; // the shards that were there when it began
+        // What came into being since is read whole, wherever the mapping began.
+        let beginning = |shard, first: &HashSet<ShardId>| match settings.from {
+            from if first.contains(&shard) => from,
+            from @ Position::AtTimestamp(_) => from,
+            _ => Position::TrimHorizon,
+        };
+        loop {
+            let shards = tokio::select! {
+                biased; // a shard that was stopped is not at its end, and its children are not to begin
+                _ = stop.wait_for(|stop| *stop) => Vec::new(),
+                shards = list(&*source, &listener) => shards,
+            };
+            let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
+            let first = first.get_or_insert_with(|| known.clone());
+            let ended: HashSet<_> = rests.iter().map(|rest: &Rest| rest.shard).collect();
+            let ready = |shard: &&Lineage| {
+                // Behind the newest records a closed parent has nothing, so that no child need wait and miss what comes.
+                settings.from == Position::Latest && first.contains(&shard.id)
+                    // A parent that is not listed any more has nothing left to be read.
+                    || shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
+            };
+            for shard in shards.iter().filter(ready) {
+                if begun.insert(shard.id) {
+                    let poller = Poller {
+                        source: Arc::clone(&source),
+                        function: function.clone(),
+                        enabled: self.inner.enabled.subscribe(),
+                        lanes: self.begin(shard.id, beginning(shard.id, first)),
+                        under_way: JoinSet::new(),
+                        origin: Origin {
+                            shard: shard.id,
+                            stream_arn: stream_arn.clone(),
+                            region: region.clone(),
+                            account: account.clone(),
+                        },
+                        reporter: reporter.clone(),
+                        listener: Arc::clone(&listener),
+                    };
+                    pollers.spawn(poller.run(stop.clone()));
+                }
+            }
+            match pollers.join_next().await {
+                Some(Ok(rest)) => rests.push(rest),
+                // A poller that panicked took its records with it; the panic is on the terminal already.
+                Some(Err(_)) => {}
+                None => break,
             }
         }
-        match pollers.join_next().await {
-            // A poller that panicked took its records with it; the panic is on the terminal already.
-            Some(rest) => rests.extend(rest.ok()),
-            None => return rests,
-        }
+        self.shards().clear();
+        // The children whose turn had not come are at their beginning.
+        let listed = tokio::time::timeout(LAST_LIST, source.shards()).await;
+        let first = first.unwrap_or_default();
+        let left = listed.into_iter().flatten().flatten().filter(|shard| begun.insert(shard.id));
+        rests.extend(left.map(|shard| Rest {
+            shard: shard.id,
+            records: Vec::new(),
+            next: Some(beginning(shard.id, &first)),
+        }));
+        rests
+    }
+
+    /// The lanes of a shard that is read from now on.
+    fn begin(&self, shard: ShardId, from: Position) -> Arc<Mutex<Lanes>> {
+        let mut shards = self.shards();
+        let lanes = Lanes::new(self.settings().clone(), *self.inner.enabled.borrow(), from);
+        let lanes = Arc::new(Mutex::new(lanes));
+        shards.insert(shard, Arc::clone(&lanes));
+        lanes
+    }
+
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Mutex<Lanes>>>> {
+        lock(&self.inner.shards)
     }
 }
 
@@ -225,232 +380,8 @@ async fn list(source: &impl Source, listener: &Listener) -> Vec<Lineage> {
     }
 }
 
-/// One shard's loop around its lanes.
-struct Poller<S> {
-    source: Arc<S>,
-    function: Function,
-    lanes: Lanes,
-    next: Option<Position>,
-    under_way: JoinSet<Answered>,
-    origin: Origin,
-    reporter: Reporter,
-    listener: Listener,
-}
-
-/// An invocation that has come to its end.
-struct Answered {
-    lane: usize,
-    request_id: String,
-    numbers: Vec<String>,
-    outcome: Outcome,
-}
-
-/// A reading under way. Dropping it loses nothing: the position moves on only with what was taken.
-type Reading = Pin<Box<dyn Future<Output = Result<Read, Unreadable>> + Send>>;
-
-impl<S: Source> Poller<S> {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Rest {
-        tokio::select! {
-            () = self.poll() => {}
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
-        // What was answered is no rest, be it seen or not.
-        while let Some(answered) = self.under_way.try_join_next() {
-            self.answered(answered);
-        }
-        self.under_way.shutdown().await;
-        Rest {
-            shard: self.origin.shard,
-            records: self.lanes.unhandled().into_iter().cloned().collect(),
-            next: self.next,
-        }
-    }
-
-    /// Ends when the shard is read to its end and nothing of it is left.
-    async fn poll(&mut self) {
-        while let Some(from) = self.next {
-            match self.source.fix(self.origin.shard, from).await {
-                Ok(fixed) => {
-                    self.next = Some(fixed);
-                    break;
-                }
-                Err(why) => tokio::time::sleep(self.cannot_read(why)).await,
-            }
-        }
-        let (mut reading, mut pause) = (None, Duration::ZERO);
-        loop {
-            let until = match self.lanes.step(Instant::now(), epoch_ms()) {
-                Next::Invoke(lane, batch) => {
-                    self.invoke(lane, batch);
-                    continue;
-                }
-                Next::Discard(given_up) => {
-                    self.discard(&given_up);
-                    continue;
-                }
-                Next::Wait(None) if self.next.is_none() && self.under_way.is_empty() => return,
-                Next::Wait(until) => until,
-            };
-            if reading.is_none() {
-                reading = self.reading(pause);
-            }
-            tokio::select! {
-                Some(answered) = self.under_way.join_next() => self.answered(answered),
-                read = of(&mut reading) => {
-                    reading = None;
-                    pause = self.took(read);
-                }
-                () = until_then(until) => {}
-            }
-        }
-    }
-
-    /// Reads on after a pause; none at the end of the shard, and where there is no room for more.
-    fn reading(&self, pause: Duration) -> Option<Reading> {
-        let (source, shard, from, most) =
-            (Arc::clone(&self.source), self.origin.shard, self.next?, self.lanes.wants());
-        let read = async move {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
-            source.read(shard, from, most).await
-        };
-        (most > 0).then(|| Box::pin(read) as Reading)
-    }
-
-    fn invoke(&mut self, lane: usize, batch: Vec<Sized>) {
-        let records: Vec<_> = batch.into_iter().map(|sized| sized.record).collect();
-        let numbers = records.iter().map(|record| record.sequence_number.to_string()).collect();
-        let event = event::event(&records, &self.origin);
-        let (function, request_id) = (self.function.clone(), request_id());
-        self.under_way.spawn(async move {
-            let outcome = function.invoke_as(&request_id, event).await;
-            Answered { lane, request_id, numbers, outcome }
-        });
-    }
-
-    fn answered(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
-        let Answered { lane, request_id, numbers, outcome } = match answered {
-            Ok(answered) => answered,
-            // It is aborted by nobody as long as this is asked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        let verdict = verdict(&outcome, &numbers, self.lanes.partial_answers());
-        let (shard, listener) = (self.origin.shard, &self.listener);
-        let handled = match &verdict {
-            Verdict::Success => numbers.len(),
-            Verdict::FailedFrom(position) => {
-                let number = &numbers[*position];
-                listener(Event::Trouble(format!(
-                    "{shard}: the function reported {number}; retrying from there"
-                )));
-                *position
-            }
-            Verdict::Failed(why) | Verdict::FunctionError(why) | Verdict::NotInvoked(why) => {
-                listener(Event::Trouble(format!("{shard}: a batch of {} failed: {why}", numbers.len())));
-                0
-            }
-        };
-        listener(Event::Handled(handled as u64));
-        self.lanes.answered(lane, &verdict, &request_id, Instant::now());
-    }
-
-    fn discard(&self, given_up: &GivenUp) {
-        let (shard, first) =
-            (self.origin.shard, given_up.records.first().map(|sized| sized.record.sequence_number));
-        let from = first.map(|first| first.to_string()).unwrap_or_default();
-        let why = format!("{:?} in {shard}, from sequence number {from}", given_up.condition);
-        let kept = self.reporter.report(given_up, &self.origin, epoch_ms(), &request_id());
-        (self.listener)(Event::Discarded(given_up.records.len() as u64, why, kept));
-    }
-
-    /// Takes what was read; gives the pause before the next reading.
-    fn took(&mut self, read: Result<Read, Unreadable>) -> Duration {
-        let read = match read {
-            Ok(read) => read,
-            Err(why) => return self.cannot_read(why),
-        };
-        if read.skipped > 0 {
-            (self.listener)(Event::Trimmed(read.skipped));
-        }
-        let origin = &self.origin;
-        let sized =
-            read.records.into_iter().map(|record| Sized { bytes: event::size(&record, origin), record });
-        self.lanes.read(sized, Instant::now());
-        self.next = read.next;
-        Duration::ZERO
-    }
-
-    /// Says so; gives the pause before the next try.
-    fn cannot_read(&mut self, why: Unreadable) -> Duration {
-        let shard = self.origin.shard;
-        match why {
-            Unreadable::Now(why) => {
-                (self.listener)(Event::Trouble(format!("{shard} cannot be read: {why}")));
-                SOURCE_PAUSE
-            }
-            Unreadable::ForGood(why) => {
-                (self.listener)(Event::Trouble(format!("the consumer gets nothing more of {shard}: {why}")));
-                self.next = None;
-                Duration::ZERO
-            }
-        }
-    }
-}
-
-/// What a reading brings, if there is one.
-async fn of(reading: &mut Option<Reading>) -> Result<Read, Unreadable> {
-    match reading {
-        Some(reading) => reading.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until_then(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Source for Stream {
-    fn arn(&self) -> String {
-        Self::arn(self).to_owned()
-    }
-
-    async fn shards(&self) -> Result<Vec<Lineage>, Unreadable> {
-        let lineage = |shard: Shard| Lineage {
-            id: shard.id,
-            parents: shard.parent.into_iter().chain(shard.adjacent_parent).collect(),
-        };
-        Ok(Self::shards(self).into_iter().map(lineage).collect())
-    }
-
-    async fn fix(&self, shard: ShardId, from: Position) -> Result<Position, Unreadable> {
-        // Reading at the tip gives no record and the place of the next one.
-        match from {
-            Position::Latest => Ok(read_now(self, shard, from, 1)?.next.unwrap_or(from)),
-            lasting => Ok(lasting),
-        }
-    }
-
-    async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
-        loop {
-            let version = self.version();
-            let read = read_now(self, shard, from, most)?;
-            if !read.records.is_empty() || read.next.is_none() || read.skipped > 0 {
-                return Ok(read);
-            }
-            self.changed(version).await;
-        }
-    }
-}
-
-fn read_now(stream: &Stream, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
-    stream.read(&shard, &from, most, PAYLOAD_BYTES).map_err(|error| match error.code {
-        ErrorCode::ResourceNotFound => Unreadable::ForGood(error.message),
-        _ => Unreadable::Now(error.message),
-    })
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn epoch_ms() -> u64 {

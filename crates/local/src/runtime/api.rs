@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::freezer::Freezer;
 use super::{Outcome, PAYLOAD_BYTES, error_object};
 use crate::http::{self, BodyError, Request, Response};
 
@@ -30,12 +31,13 @@ pub(super) struct Desk {
     pub(super) ready: Notify,
     /// What the process said of a failed initialisation.
     pub(super) init_error: Mutex<Option<Bytes>>,
+    freezer: Arc<Freezer>,
 }
 
 impl Desk {
-    pub(super) fn new(jobs: mpsc::Receiver<Job>) -> Arc<Self> {
-        let (ready, init_error) = (Notify::new(), Mutex::new(None));
-        Arc::new(Self { jobs: tokio::sync::Mutex::new(jobs), current: Mutex::new(None), ready, init_error })
+    pub(super) fn new(jobs: mpsc::Receiver<Job>, freezer: Arc<Freezer>) -> Arc<Self> {
+        let (jobs, current) = (tokio::sync::Mutex::new(jobs), Mutex::new(None));
+        Arc::new(Self { jobs, current, ready: Notify::new(), init_error: Mutex::new(None), freezer })
     }
 
     pub(super) async fn handle(self: Arc<Self>, request: Request) -> Response {
@@ -63,7 +65,10 @@ impl Desk {
 
     async fn next(&self) -> Response {
         self.ready.notify_one();
-        let Some(job) = self.jobs.lock().await.recv().await else {
+        self.freezer.asks(true);
+        let job = self.jobs.lock().await.recv().await;
+        self.freezer.asks(false);
+        let Some(job) = job else {
             return http::answer(410, JSON, error_object("ContainerError", "the environment is ending"));
         };
         let deadline = SystemTime::now() + job.timeout;

@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::api::{Desk, Job};
+use super::freezer::Freezer;
 use super::log::Log;
-use super::{FunctionConfig, INIT_LIMIT, Outcome, error_object, seconds};
+use super::tail::{Ear, Tail};
+use super::{FunctionConfig, Outcome, error_object, seconds};
 use crate::http;
 
 /// Longest wait for the last output of a process that has ended.
@@ -29,15 +31,27 @@ pub(super) struct Environment {
     jobs: mpsc::Sender<Job>,
     desk: Arc<Desk>,
     server: JoinHandle<()>,
-    /// Each ends with the last line that it passed on.
-    pumps: Vec<JoinHandle<Vec<u8>>>,
+    pumps: Vec<Pump>,
+    ear: Ear,
+    freezer: Arc<Freezer>,
+    init_limit: Duration,
     initialised: bool,
+}
+
+/// Passes on what the process writes to one of its outputs.
+struct Pump {
+    /// Ends with the last line that it passed on.
+    task: JoinHandle<Vec<u8>>,
+    /// Is told when there is nothing more to be read for the moment.
+    caught_up: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// The environment is gone.
 pub(super) enum Ended {
     /// It never came so far as to ask for an event; the text says why.
     BeforeItStarted(String),
+    /// The same, for it took too long.
+    InitTimedOut(String),
     /// It ended before it took the event: another one may take it.
     BeforeTheInvocation,
     /// It ended, and the invocation with it.
@@ -46,7 +60,11 @@ pub(super) enum Ended {
 
 impl Environment {
     /// Starts the process; an error says what could not be started and why.
-    pub(super) async fn start(config: &FunctionConfig, log: Log) -> Result<Self, String> {
+    pub(super) async fn start(
+        config: &FunctionConfig,
+        log: Log,
+        init_limit: Duration,
+    ) -> Result<Self, String> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.map_err(|error| format!("no port for the Runtime API: {error}"))?;
         let address =
@@ -63,32 +81,70 @@ impl Environment {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("{} cannot be started: {error}", config.binary.display()))?;
+        let ear = Ear::default();
         let pumps = [
-            process.stdout.take().map(|output| tokio::spawn(pump(output, log.clone()))),
-            process.stderr.take().map(|output| tokio::spawn(pump(output, log.clone()))),
+            process.stdout.take().map(|output| Pump::start(output, &log, &ear)),
+            process.stderr.take().map(|output| Pump::start(output, &log, &ear)),
         ];
+        let freezer = Arc::new(Freezer::new(group(&process).filter(|_| config.freeze)));
         let (jobs, waiting) = mpsc::channel(1);
-        let desk = Desk::new(waiting);
+        let desk = Desk::new(waiting, Arc::clone(&freezer));
         let handler = {
             let desk = Arc::clone(&desk);
             move |request, _| Arc::clone(&desk).handle(request)
         };
         let server = tokio::spawn(http::serve(listener, handler, std::future::pending()));
         let pumps = pumps.into_iter().flatten().collect();
-        Ok(Self { config: config.clone(), log, process, jobs, desk, server, pumps, initialised: false })
+        Ok(Self {
+            config: config.clone(),
+            log,
+            process,
+            jobs,
+            desk,
+            server,
+            pumps,
+            ear,
+            freezer,
+            init_limit,
+            initialised: false,
+        })
     }
 
-    /// Gives it one event and waits for what becomes of it. `handed_over` is set when the process has the event.
+    /// Gives it one event and waits for what becomes of it. `handed_over` is set when the process has the event; the
+    /// tail hears what it writes from then on.
     pub(super) async fn invoke(
         &mut self,
         request_id: &str,
         event: &Bytes,
         handed_over: &AtomicBool,
+        tail: Option<&Tail>,
     ) -> Result<Outcome, Ended> {
+        self.freezer.busy(true);
         if !self.initialised {
             self.initialise().await?;
             self.initialised = true;
         }
+        if tail.is_some() {
+            self.catch_up().await;
+            self.ear.lend(tail);
+        }
+        let outcome = self.carry(request_id, event, handed_over).await;
+        if tail.is_some() {
+            self.catch_up().await;
+            self.ear.lend(None);
+        }
+        if outcome.is_ok() {
+            self.freezer.busy(false);
+        }
+        outcome
+    }
+
+    async fn carry(
+        &mut self,
+        request_id: &str,
+        event: &Bytes,
+        handed_over: &AtomicBool,
+    ) -> Result<Outcome, Ended> {
         let (taken, mut was_taken) = oneshot::channel();
         let (outcome, mut answer) = oneshot::channel();
         let job = Job {
@@ -168,11 +224,11 @@ impl Environment {
                 self.fail("Runtime.ExitError", how.clone()).await;
                 Err(Ended::BeforeItStarted(how))
             }
-            () = tokio::time::sleep(INIT_LIMIT) => {
+            () = tokio::time::sleep(self.init_limit) => {
                 self.kill().await;
                 let how = format!("the function had not started after {}", seconds(started));
                 self.fail("Sandbox.Timedout", how.clone()).await;
-                Err(Ended::BeforeItStarted(how))
+                Err(Ended::InitTimedOut(how))
             }
         }
     }
@@ -184,7 +240,9 @@ impl Environment {
             "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform",
             "function": self.config.name, "errorType": error_type, "message": message,
         });
-        self.log.lines(format!("{line}\n").into_bytes()).await;
+        let line = format!("{line}\n").into_bytes();
+        self.ear.hear(&line);
+        self.log.lines(line).await;
         Ended::With(Outcome::FunctionError(error_object(error_type, &message)))
     }
 
@@ -196,8 +254,22 @@ impl Environment {
 
     /// Ends the process and whatever it has started; does nothing once it has ended by itself.
     fn kill_group(&self) {
-        if let Some(id) = self.process.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        self.freezer.leave();
+        if let Some(group) = group(&self.process) {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+
+    /// Waits, not for ever, until all that the process has written was passed on.
+    async fn catch_up(&self) {
+        for pump in &self.pumps {
+            let (told, caught_up) = oneshot::channel();
+            let wait = async {
+                if pump.caught_up.send(told).await.is_ok() {
+                    let _ = caught_up.await;
+                }
+            };
+            let _ = tokio::time::timeout(DRAIN, wait).await;
         }
     }
 
@@ -206,8 +278,8 @@ impl Environment {
     async fn drain(&mut self) -> String {
         let mut last_words = String::new();
         for pump in self.pumps.drain(..) {
-            let abort = pump.abort_handle();
-            match tokio::time::timeout(DRAIN, pump).await {
+            let abort = pump.task.abort_handle();
+            match tokio::time::timeout(DRAIN, pump.task).await {
                 Ok(Ok(line)) if !line.is_empty() => last_words = message_of(&line),
                 Ok(_) => {}
                 Err(_) => abort.abort(),
@@ -222,6 +294,11 @@ impl Drop for Environment {
         self.kill_group();
         self.server.abort();
     }
+}
+
+/// The group of a process that was started as the first of one, while it is there.
+fn group(process: &Child) -> Option<Pid> {
+    process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
 }
 
 /// What Lambda itself puts into a function's environment ("Defined runtime environment variables").
@@ -272,16 +349,39 @@ fn message_of(line: &[u8]) -> String {
 /// Most bytes of a last line that are kept: an error with everything that is wrong in it.
 const LAST_LINE: usize = 16 * 1024;
 
+impl Pump {
+    fn start(output: impl AsyncRead + Unpin + Send + 'static, log: &Log, ear: &Ear) -> Self {
+        let (caught_up, asked) = mpsc::channel(1);
+        let task = tokio::spawn(pump(output, log.clone(), ear.clone(), asked));
+        Self { task, caught_up }
+    }
+}
+
 /// Passes on what the process writes, whole lines at a time, and gives back the last one. A last line without an end
 /// gets one.
-async fn pump(mut output: impl AsyncRead + Unpin, log: Log) -> Vec<u8> {
+async fn pump(
+    mut output: impl AsyncRead + Unpin,
+    log: Log,
+    ear: Ear,
+    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
+) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut last = Vec::new();
     loop {
         buffer.reserve(64 * 1024);
-        match output.read_buf(&mut buffer).await {
+        let before = buffer.len();
+        let read = tokio::select! {
+            biased; // it has caught up when there is nothing to be read
+            read = output.read_buf(&mut buffer) => read,
+            Some(caught_up) = asked.recv() => {
+                // Whoever asked may have stopped waiting.
+                let _ = caught_up.send(());
+                continue;
+            }
+        };
+        match read {
             Ok(0) | Err(_) => break,
-            Ok(_) => {}
+            Ok(_) => ear.hear(&buffer[before..]),
         }
         if let Some(end) = buffer.iter().rposition(|&byte| byte == b'\n') {
             let rest = buffer.split_off(end + 1);

@@ -6,7 +6,11 @@
 
 mod api;
 mod environment;
+mod freezer;
 mod log;
+mod tail;
+
+mod logbook;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,10 +25,15 @@ use crate::faults::Faults;
 use environment::{Ended, Environment};
 use log::Log;
 
+pub use logbook::Logbook;
+pub(crate) use tail::Tail;
+
 /// Most bytes of a synchronous invocation's event, and of its answer (Lambda quotas: 6 MB each).
 pub const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
-/// Longest initialisation of an environment (Lambda: "the Init phase is limited to 10 seconds").
+/// Longest initialisation of an environment, before it is tried once more with the function's timeout as its limit
+/// ("Lambda execution environment lifecycle": Init phase,
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
 pub const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many environments one event is offered to: one that was idle may have ended meanwhile, and so may the next.
@@ -57,6 +66,8 @@ pub struct FunctionConfig {
     pub region: String,
     /// What is to go wrong with its invocations; nothing, if there are none.
     pub faults: Option<Arc<Faults>>,
+    /// Whether its processes are stopped between invocations, as Lambda freezes them.
+    pub freeze: bool,
 }
 
 impl FunctionConfig {
@@ -79,6 +90,7 @@ struct Inner {
     idle: Mutex<Vec<Environment>>,
     cold_starts: AtomicU64,
     stopping: watch::Sender<bool>,
+    init_limit: Duration,
 }
 
 /// How an invocation ended.
@@ -98,10 +110,14 @@ pub enum Outcome {
 impl Function {
     /// Nothing is started before the first invocation.
     pub fn new(config: FunctionConfig, log: LogSink) -> Self {
+        Self::limited(config, log, INIT_LIMIT)
+    }
+
+    fn limited(config: FunctionConfig, log: LogSink, init_limit: Duration) -> Self {
         let turn = Semaphore::new(config.concurrency.max(1));
         let log = Log::start(config.name.clone(), log);
         let (idle, cold_starts, stopping) = (Mutex::default(), AtomicU64::new(0), watch::Sender::new(false));
-        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts, stopping }) }
+        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts, stopping, init_limit }) }
     }
 
     /// What it was made of.
@@ -122,6 +138,11 @@ impl Function {
 
     /// The same under a request id that is known already: an asynchronous invocation keeps its id from try to try.
     pub async fn invoke_as(&self, request_id: &str, event: Bytes) -> Outcome {
+        self.invoke_heard(request_id, event, None).await
+    }
+
+    /// The same, and what it wrote is heard by the tail.
+    pub(crate) async fn invoke_heard(&self, request_id: &str, event: Bytes, tail: Option<&Tail>) -> Outcome {
         if event.len() > PAYLOAD_BYTES {
             let (given, limit) = (event.len(), PAYLOAD_BYTES);
             return Outcome::NotInvoked(format!("the event has {given} bytes, Lambda takes at most {limit}"));
@@ -130,7 +151,7 @@ impl Function {
         let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
             biased;
-            outcome = self.serve(request_id, &event, &taken) => outcome,
+            outcome = self.serve(request_id, &event, &taken, tail) => outcome,
             // The environment is dropped with its invocation, and the process ends with it.
             _ = stopping.wait_for(|stopping| *stopping) => {
                 let message = "the function was stopped";
@@ -143,7 +164,14 @@ impl Function {
         }
     }
 
-    async fn serve(&self, request_id: &str, event: &Bytes, taken: &AtomicBool) -> Outcome {
+    async fn serve(
+        &self,
+        request_id: &str,
+        event: &Bytes,
+        taken: &AtomicBool,
+        tail: Option<&Tail>,
+    ) -> Outcome {
+        let mut init_limit = self.inner.init_limit;
         let Ok(_turn) = self.inner.turn.acquire().await else {
             return Outcome::NotInvoked("the function was stopped".into());
         };
@@ -151,17 +179,23 @@ impl Function {
             let idle = self.idle().pop();
             let mut environment = match idle {
                 Some(environment) => environment,
-                None => match self.start().await {
+                None => match self.start(init_limit).await {
                     Ok(environment) => environment,
                     Err(error) => return Outcome::NotInvoked(error),
                 },
             };
-            match environment.invoke(request_id, event, taken).await {
+            match environment.invoke(request_id, event, taken, tail).await {
                 Ok(outcome) => {
                     self.idle().push(environment);
                     return outcome;
                 }
-                Err(Ended::BeforeItStarted(why)) => return Outcome::NotInvoked(why),
+                // Once more, as Lambda does.
+                Err(Ended::InitTimedOut(_)) if init_limit == self.inner.init_limit => {
+                    init_limit = self.inner.config.timeout;
+                }
+                Err(Ended::BeforeItStarted(why) | Ended::InitTimedOut(why)) => {
+                    return Outcome::NotInvoked(why);
+                }
                 Err(Ended::BeforeTheInvocation) => {}
                 Err(Ended::With(outcome)) => return outcome,
             }
@@ -186,9 +220,9 @@ impl Function {
         self.inner.log.flush(FLUSH).await;
     }
 
-    async fn start(&self) -> Result<Environment, String> {
+    async fn start(&self, init_limit: Duration) -> Result<Environment, String> {
         self.inner.cold_starts.fetch_add(1, Ordering::Relaxed);
-        Environment::start(&self.inner.config, self.inner.log.clone()).await
+        Environment::start(&self.inner.config, self.inner.log.clone(), init_limit).await
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {
@@ -210,3 +244,6 @@ fn error_object(error_type: &str, message: &str) -> Bytes {
 fn seconds(since: Instant) -> String {
     format!("{:.2} seconds", since.elapsed().as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests;

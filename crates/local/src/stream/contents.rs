@@ -3,14 +3,16 @@
 
 mod reshard;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
+use super::api::About;
 use super::chunks::Chunks;
+use super::consumer::Consumers;
 use super::error::ApiError;
 use super::id::{SequenceNumber, ShardId};
 use super::limits::{DEFAULT_KEY, DEFAULT_RECORD_KIB, MIN_RETENTION_HOURS, RECORD_OVERHEAD};
@@ -29,6 +31,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// A record that goes where its partition key sends it.
+    pub fn new(partition_key: &str, data: impl Into<Bytes>) -> Self {
+        Self { partition_key: partition_key.into(), hash_key: hash_key(partition_key), data: data.into() }
+    }
+
     /// Its bytes and those of its key, as the limits count them.
     pub(super) fn size(&self) -> usize {
         self.data.len() + self.partition_key.len()
@@ -70,7 +77,8 @@ pub(super) struct Settings {
     pub(super) key_id: Option<String>, // of encryption, when on
     pub(super) retention_hours: i64,
     pub(super) max_record_kib: i64,
-    pub(super) tags: BTreeMap<String, String>,
+    pub(super) metrics: BTreeSet<&'static str>, // that its shards are to have
+    pub(super) about: About,
 }
 
 impl Settings {
@@ -81,7 +89,8 @@ impl Settings {
             key_id: encrypted.then(|| DEFAULT_KEY.into()),
             retention_hours: MIN_RETENTION_HOURS,
             max_record_kib: DEFAULT_RECORD_KIB,
-            tags: BTreeMap::new(),
+            metrics: BTreeSet::new(),
+            about: About::default(),
         }
     }
 }
@@ -91,9 +100,11 @@ impl Settings {
 pub(super) struct Contents {
     pub(super) settings: Settings,
     pub(super) deleted: bool,
-    shards: Vec<Log>,       // by id
-    open: Vec<usize>,       // those that take records, by hash range
-    order: Chunks<ShardId>, // of every record kept, oldest first, the shard that it is in
+    pub(super) consumers: Consumers,
+    pub(super) mode_changed_ms: Vec<u64>, // as far as that counts
+    shards: Vec<Log>,                     // by id
+    open: Vec<usize>,                     // those that take records, by hash range
+    order: Chunks<ShardId>,               // of every record kept, oldest first, the shard that it is in
     retention: Retention,
     counts: Counts,
     last_arrival_ms: u64,
@@ -132,6 +143,8 @@ impl Contents {
         Self {
             settings,
             deleted: false,
+            consumers: Consumers::default(),
+            mode_changed_ms: Vec::new(),
             open: (0..shards.len()).collect(),
             shards,
             order: Chunks::new(),
@@ -194,6 +207,12 @@ impl Contents {
         log.fix(from).map_err(|number| self.foreign(shard, number))
     }
 
+    /// How many records a shard has from a position on, as [`Log::unread`].
+    pub(super) fn unread(&self, shard: ShardId, from: &Position) -> Result<u64, NoRead> {
+        let log = self.log(shard).ok_or(NoRead::NoSuchShard)?;
+        log.unread(from).map_err(|number| self.foreign(shard, number))
+    }
+
     /// All shards, by id.
     pub(super) fn shards(&self) -> impl Iterator<Item = &Log> {
         self.shards.iter()
@@ -214,9 +233,10 @@ impl Contents {
         now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Drops all records at once: the stream is gone.
+    /// Drops all records at once, and the consumers: the stream is gone.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
+        self.consumers.clear();
         while self.drop_oldest().is_some() {}
     }
 

@@ -95,7 +95,7 @@ impl Kinesis {
     /// # Errors
     /// `InvalidArgument` for a name or a number of shards that cannot be, `ResourceInUse` if there is one of
     /// that name.
-    pub fn create_stream(&self, name: &str, shards: u32, encrypted: bool) -> Result<(), ApiError> {
+    pub fn create_stream(&self, name: &str, shards: u32, encrypted: bool) -> Result<Stream, ApiError> {
         super::api::check_new_stream(name, shards)?;
         self.create(name, shards, Settings::new(false, encrypted), now_ms())
     }
@@ -119,7 +119,7 @@ impl Kinesis {
         shards: u32,
         settings: Settings,
         now: u64,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Stream, ApiError> {
         let config = self.config();
         let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
         if streams.contains_key(name) {
@@ -137,8 +137,9 @@ impl Kinesis {
             seconds: Arc::clone(&self.0.seconds),
             version: watch::Sender::new(0),
         };
-        streams.insert(name.into(), Stream(Arc::new(inner)));
-        Ok(())
+        let stream = Stream(Arc::new(inner));
+        streams.insert(name.into(), stream.clone());
+        Ok(stream)
     }
 
     /// Removes the stream. Whoever waits for it wakes, and finds it gone.
@@ -171,6 +172,11 @@ impl Stream {
         let mut contents = self.contents();
         contents.settings.retention_hours = retention_hours;
         contents.settings.max_record_kib = max_record_kib;
+    }
+
+    /// Records that arrived before this moment, in milliseconds since 1970, are not kept any more.
+    pub fn kept_from_ms(&self) -> u64 {
+        self.contents().horizon_ms(now_ms())
     }
 
     /// Its shards, by id.
@@ -208,6 +214,16 @@ impl Stream {
         max_bytes: usize,
     ) -> Result<Read, ApiError> {
         self.read_at(*shard, from, max_records.max(1), max_bytes, now_ms())
+    }
+
+    /// How many records a shard has from a position on, those included that retention removed meanwhile: what a reader
+    /// who stands there is behind by.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn unread(&self, shard: &ShardId, from: &Position) -> Result<u64, ApiError> {
+        let unread = self.living()?.unread(*shard, from);
+        unread.map_err(|why| self.no_read(*shard, from, &why))
     }
 
     /// Counts the changes of this stream: goes up whenever records were stored, when its shards change, and when it is
@@ -280,7 +296,7 @@ impl Stream {
     }
 
     /// The contents, unless the stream was deleted while its caller held the handle.
-    fn living(&self) -> Result<MutexGuard<'_, Contents>, ApiError> {
+    pub(super) fn living(&self) -> Result<MutexGuard<'_, Contents>, ApiError> {
         let contents = self.contents();
         if contents.deleted { Err(not_found(&self.0.name, &self.0.account)) } else { Ok(contents) }
     }

@@ -5,6 +5,8 @@
 //! (<https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>), "ours" a bound that
 //! only this local stream has.
 
+use std::time::Duration;
+
 /// Records in one `PutRecords` (API: PutRecords, Records).
 pub const MAX_PUT_RECORDS: usize = 500;
 
@@ -70,9 +72,40 @@ pub const MAX_RESIZES: usize = 10;
 /// The rolling period of [`MAX_RESIZES`], in milliseconds (API: UpdateShardCount, 24 hours).
 pub const RESIZE_PERIOD_MS: u64 = 24 * 3600 * 1000;
 
+/// How often the mode of a stream may change in [`MODE_CHANGES_PERIOD_MS`] (API: UpdateStreamMode).
+pub const MAX_MODE_CHANGES: usize = 2;
+
+/// The rolling period of [`MAX_MODE_CHANGES`], in milliseconds (API: UpdateStreamMode, 24 hours).
+pub const MODE_CHANGES_PERIOD_MS: u64 = 24 * 3600 * 1000;
+
 /// How long a stream is `UPDATING` after its shards were changed, in milliseconds (ours: the service takes half a
 /// minute and more).
 pub const RESHARD_MS: u64 = 200;
+
+/// Registered consumers of one stream (API: RegisterStreamConsumer; 50 with On-demand Advantage, which is not simulated).
+pub const MAX_CONSUMERS: usize = 20;
+
+/// Consumers of one stream that may be `CREATING` at once (API: RegisterStreamConsumer).
+pub const MAX_CONSUMERS_CREATING: usize = 5;
+
+/// How long a consumer is `CREATING`, in milliseconds (ours: the service takes some seconds).
+pub const CONSUMER_MS: u64 = 200;
+
+/// How long a subscription lasts (API: SubscribeToShard).
+pub const SUBSCRIPTION: Duration = Duration::from_secs(5 * 60);
+
+/// How old a subscription must be for another call to take its place (API: SubscribeToShard).
+pub const RESUBSCRIBE: Duration = Duration::from_secs(5);
+
+/// A consumer may call `SubscribeToShard` once in this time for a shard (API: SubscribeToShard).
+pub const SUBSCRIBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a subscription without news sends an event without records, so that its reader can keep where it is (ours:
+/// the service documents that it does, and not how often).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Bytes of data and keys in one event of a subscription, but for a record that is larger (ours).
+pub const EVENT_BYTES: usize = 1024 * 1024;
 
 /// On-demand streams of one account (quotas). Told by `DescribeLimits`, not held.
 pub const MAX_ON_DEMAND_STREAMS: usize = 50;

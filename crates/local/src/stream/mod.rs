@@ -6,6 +6,9 @@
 //! iterators, retention, lag. Nothing is written to disk, and signatures are not looked at: it belongs on a
 //! loopback address.
 //!
+//! `SubscribeToShard` is answered with an event stream that goes on for minutes: the `subscription` of a registered
+//! `consumer`.
+//!
 //! What is not simulated is refused by name, never ignored: other operations, unknown members of a request,
 //! CBOR.
 //!
@@ -24,6 +27,9 @@ mod handle;
 
 mod contents;
 mod shard;
+
+mod consumer;
+mod subscription;
 
 mod chunks;
 mod id;

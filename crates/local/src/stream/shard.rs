@@ -191,6 +191,11 @@ impl Log {
         })
     }
 
+    /// How many records there are from a position on, those included that were trimmed meanwhile.
+    pub(super) fn unread(&self, from: &Position) -> Result<u64, Alien> {
+        Ok(self.next.saturating_sub(self.index_of(from)?))
+    }
+
     /// Index of the oldest record that is kept, or of the next one to come.
     fn first(&self) -> u64 {
         self.next - self.records.len() as u64

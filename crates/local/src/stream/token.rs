@@ -18,6 +18,8 @@ pub(super) enum Token {
     Iterator { stream: String, shard: ShardId, from: Position, issued_ms: u64 },
     /// A page of `ListShards`: go on behind this shard.
     Shards { stream: String, after: ShardId, filter: ShardFilter, issued_ms: u64 },
+    /// A page of `ListStreamConsumers`: go on behind this name.
+    Consumers { stream: String, after: String, issued_ms: u64 },
     /// A page of `ListStreams`: go on behind this name.
     Streams { after: String, issued_ms: u64 },
 }

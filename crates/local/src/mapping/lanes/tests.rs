@@ -1,10 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::Duration;
-
-use proptest::prelude::ProptestConfig;
-
-use super::super::machine::Condition;
+use super::super::UnderWay;
 use super::*;
+
+mod laws;
 
 fn record(number: u64, key: &str) -> Sized {
     let record = Record {
@@ -50,7 +47,7 @@ fn every_lane_has_keys() {
 #[test]
 fn as_many_batches_are_under_way_as_there_are_lanes_and_never_two_of_one() {
     for factor in [1, 2, 10] {
-        let (mut lanes, now) = (Lanes::new(settings(factor)), Instant::now());
+        let (mut lanes, now) = (Lanes::new(settings(factor), true, Position::TrimHorizon), Instant::now());
         let records = |round: u64| {
             let records = keys(factor).into_iter().enumerate();
             records.map(move |(lane, key)| record(round * 10 + lane as u64, &key)).collect::<Vec<_>>()
@@ -70,7 +67,7 @@ fn as_many_batches_are_under_way_as_there_are_lanes_and_never_two_of_one() {
 
 #[test]
 fn the_checkpoint_stays_before_a_record_that_is_held_up_while_other_keys_go_on() {
-    let (mut lanes, now) = (Lanes::new(settings(2)), Instant::now());
+    let (mut lanes, now) = (Lanes::new(settings(2), true, Position::TrimHorizon), Instant::now());
     let keys = keys(2);
     lanes.read([record(0, &keys[0]), record(1, &keys[1]), record(2, &keys[0])], now);
     assert_eq!(lanes.step(now, 2_000), Next::Invoke(0, vec![record(0, ""), record(2, "")]));
@@ -88,7 +85,7 @@ fn the_checkpoint_stays_before_a_record_that_is_held_up_while_other_keys_go_on()
 
 #[test]
 fn a_lane_that_is_held_up_stops_the_reading_when_a_batch_a_lane_waits() {
-    let (mut lanes, now) = (Lanes::new(settings(2)), Instant::now());
+    let (mut lanes, now) = (Lanes::new(settings(2), true, Position::TrimHorizon), Instant::now());
     let keys = keys(2);
     lanes.read([record(0, &keys[0]), record(1, &keys[0])], now);
     assert!(matches!(lanes.step(now, 2_000), Next::Invoke(0, _)));
@@ -100,125 +97,119 @@ fn a_lane_that_is_held_up_stops_the_reading_when_a_batch_a_lane_waits() {
     assert_eq!(lanes.wants(), 2);
 }
 
-/// What a test knows of a shard under way.
-#[derive(Default)]
-struct Account {
-    /// Records that were read, and the key of each.
-    read: BTreeMap<u64, usize>,
-    /// Those at their end, and whether they were handled.
-    ended: BTreeMap<u64, bool>,
-    /// By lane.
-    under_way: BTreeMap<usize, Vec<u64>>,
+/// "Enabled", and that disabling keeps the position (`UpdateEventSourceMapping`).
+#[test]
+fn while_it_is_disabled_nothing_is_begun_or_read_and_then_it_goes_on_where_it_was() {
+    let settings = Settings { attempts: Some(1), bisect: true, ..settings(1) };
+    let (mut lanes, now) = (Lanes::new(settings, false, Position::TrimHorizon), Instant::now());
+    assert_eq!((lanes.wants(), lanes.step(now, 2_000)), (0, Next::Wait(None)));
+    lanes.read([record(0, "k"), record(1, "k"), record(2, "k")], now);
+    assert_eq!(lanes.step(now, 2_000), Next::Wait(None));
+    lanes.enabled = true;
+    assert_eq!(lanes.step(now, 2_000), Next::Invoke(0, vec![record(0, ""), record(1, "")]));
+    lanes.enabled = false;
+    assert!(lanes.are_invoked(), "it comes to its answer");
+    lanes.answered(0, &Verdict::FunctionError(String::new()), "r", now);
+    let later = now + Duration::from_secs(3_600);
+    assert_eq!((lanes.step(later, 2_000), lanes.are_invoked()), (Next::Wait(None), false));
+    assert_eq!(rest(&lanes), [0, 1, 2]);
+    lanes.enabled = true;
+    assert_eq!(lanes.step(later, 2_000), Next::Invoke(0, vec![record(0, "")]), "its halves are still to go");
 }
 
-impl Account {
-    /// No record of a key is given to the function, or given up, while one before it is elsewhere and not at its end.
-    #[track_caller]
-    fn check_order(&self, records: &[u64]) {
-        let among: HashSet<_> = records.iter().collect();
-        for record in records {
-            assert!(!self.ended.contains_key(record), "{record} is at its end");
-            let key = self.read[record];
-            let before = self.read.range(..record).filter(|(_, other)| **other == key);
-            for (before, _) in before {
-                assert!(
-                    self.ended.contains_key(before) || among.contains(before),
-                    "{record} overtakes {before}"
-                );
-            }
-        }
-        assert!(records.is_sorted());
-    }
-
-    fn end(&mut self, records: &[u64], handled: bool) {
-        for &record in records {
-            assert_eq!(self.ended.insert(record, handled), None, "{record} ends twice");
-        }
-    }
+#[test]
+fn progress_is_what_waits_what_is_under_way_and_what_became_of_the_rest() {
+    let settings = Settings { attempts: Some(1), bisect: true, partial_answers: true, ..settings(2) };
+    let (mut lanes, now, keys) = (Lanes::new(settings, true, Position::TrimHorizon), Instant::now(), keys(2));
+    let shard: ShardId = "shardId-000000000007".parse().unwrap();
+    let failed = Verdict::FunctionError(String::new());
+    assert_eq!((lanes.progress(shard, 5_000).iterator_age, lanes.is_empty()), (None, true));
+    lanes.read((0..5).map(|number| record(number, &keys[usize::from(number == 4)])), now);
+    assert!(matches!(lanes.step(now, 2_000), Next::Invoke(0, _)));
+    assert!(matches!(lanes.step(now, 2_000), Next::Invoke(1, _)));
+    let batch = |records, attempt, bisected| UnderWay { records, attempt, bisected };
+    let mut want = Progress {
+        shard,
+        next: Some(Position::TrimHorizon),
+        waiting: 2,
+        iterator_age: Some(Duration::from_secs(4)),
+        under_way: vec![batch(2, 1, false), batch(1, 1, false)],
+        handled: 0,
+        failures: 0,
+        discarded: 0,
+        bisects: 0,
+    };
+    assert_eq!(lanes.progress(shard, 5_000), want);
+    lanes.answered(1, &Verdict::Success, "r", now);
+    lanes.answered(0, &failed, "r", now);
+    let later = now + Duration::from_secs(60);
+    assert!(matches!(lanes.step(later, 2_000), Next::Invoke(0, _)));
+    want = Progress {
+        waiting: 3,
+        under_way: vec![batch(1, 1, true)],
+        handled: 1,
+        failures: 1,
+        bisects: 1,
+        ..want
+    };
+    assert_eq!(lanes.progress(shard, 5_000), want);
+    lanes.answered(0, &failed, "r", later);
+    let later = later + Duration::from_secs(60);
+    assert!(matches!(lanes.step(later, 2_000), Next::Invoke(0, _)));
+    want = Progress { under_way: vec![batch(1, 2, true)], failures: 2, ..want };
+    assert_eq!(lanes.progress(shard, 5_000), want);
+    lanes.answered(0, &failed, "r", later);
+    let later = later + Duration::from_secs(60);
+    assert!(matches!(lanes.step(later, 2_000), Next::Discard(_)));
+    want = Progress { waiting: 4, under_way: vec![], failures: 3, discarded: 1, ..want };
+    assert_eq!(lanes.progress(shard, 5_000), want, "it is not told yet");
+    lanes.told();
+    want = Progress { waiting: 3, ..want };
+    assert_eq!(lanes.progress(shard, 5_000), want);
+    assert!(!lanes.is_empty());
 }
 
-proptest::proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+/// A record is in the stream for its retention and no longer, whoever has not handled it by then.
+#[test]
+fn what_retention_removed_is_dropped_unless_it_is_under_way() {
+    let (mut lanes, now) = (Lanes::new(settings(1), true, Position::TrimHorizon), Instant::now());
+    let arrived = |number, arrival_ms| {
+        let mut record = record(number, "k");
+        record.record.arrival_ms = arrival_ms;
+        record
+    };
+    lanes.read([arrived(0, 1_000), arrived(1, 1_100), arrived(2, 1_200), arrived(3, 1_300)], now);
+    assert!(matches!(lanes.step(now, 2_000), Next::Invoke(0, _)));
+    assert_eq!(
+        (lanes.trim(1_250), rest(&lanes)),
+        (0, vec![0, 1, 2, 3]),
+        "the function has it, and more may follow"
+    );
+    lanes.answered(0, &Verdict::FailedFrom(0), "r", now);
+    assert_eq!((lanes.trim(1_100), rest(&lanes)), (1, vec![1, 2, 3]));
+    assert_eq!((lanes.trim(1_250), rest(&lanes)), (2, vec![3]));
+    let later = now + Duration::from_secs(60);
+    assert_eq!(lanes.step(later, 2_000), Next::Invoke(0, vec![record(3, "")]));
+    lanes.answered(0, &Verdict::NotInvoked(String::new()), "r", later);
+    assert_eq!((lanes.trim(9_000), rest(&lanes), lanes.is_empty()), (1, vec![], true));
+    assert_eq!(lanes.step(later + Duration::from_secs(60), 2_000), Next::Wait(None));
+}
 
-    /// Whatever the answers are and in whatever order they come: every record ends exactly once, handled or given up;
-    /// until then, and no longer, it is in the rest; and the order of each key holds.
-    #[test]
-    fn every_record_ends_once_and_in_the_order_of_its_key(
-        choices in proptest::collection::vec(0..64_usize, 0..120),
-        given in 0..60_u64,
-        keys in 1..15_usize,
-        batch_size in 1..6_usize,
-        parallelization_factor in 1..=10_usize,
-        bisect in proptest::bool::ANY,
-        attempts in proptest::option::of(0..3_u32),
-        age in proptest::option::of(1..4_u64),
-    ) {
-        let record_age = age.map(Duration::from_secs);
-        let window = Duration::from_millis(300);
-        let settings =
-            Settings { batch_size, parallelization_factor, bisect, attempts, record_age, window, ..Settings::default() };
-        let (mut lanes, mut account) = (Lanes::new(settings), Account::default());
-        let began = Instant::now();
-        let (mut now, mut next) = (began, 0);
-        let mut choices = choices.into_iter();
-        for _ in 0..5_000 {
-            let elapsed = u64::try_from((now - began).as_millis()).unwrap();
-            match lanes.step(now, 1_000 + elapsed) {
-                Next::Invoke(lane, batch) => {
-                    let batch = numbers(&batch);
-                    assert!(!batch.is_empty() && batch.len() <= batch_size);
-                    account.check_order(&batch);
-                    assert_eq!(account.under_way.insert(lane, batch), None, "one batch of a lane at once");
-                    assert!(account.under_way.len() <= parallelization_factor);
-                }
-                Next::Discard(given_up) => {
-                    let by_age = given_up.condition == Condition::RecordAgeExceeded;
-                    assert!(if by_age { age.is_some() } else { attempts.is_some() });
-                    let records = numbers(&given_up.records);
-                    account.check_order(&records);
-                    account.end(&records, false);
-                }
-                Next::Wait(until) => {
-                    let choice = choices.next();
-                    let wants = (lanes.wants() as u64).min(given - next).min(choice.map_or(9, |choice| choice as u64 % 9));
-                    for number in next..next + wants {
-                        let key = usize::try_from(number * 7 % 13).unwrap() % keys;
-                        lanes.read([record(number, &key.to_string())], now);
-                        account.read.insert(number, key);
-                    }
-                    next += wants;
-                    let answering = choice.unwrap_or(0) % account.under_way.len().max(1);
-                    let answering = account.under_way.keys().nth(answering).copied();
-                    if let Some(lane) = answering {
-                        let batch = account.under_way.remove(&lane).unwrap();
-                        let verdict = match choice.map_or(0, |choice| choice % 7) {
-                            0 | 1 => Verdict::Success,
-                            2 => Verdict::FunctionError(String::new()),
-                            3 => Verdict::Failed(String::new()),
-                            4 => Verdict::NotInvoked(String::new()),
-                            5 => Verdict::FailedFrom(0),
-                            _ => Verdict::FailedFrom(batch.len() - 1),
-                        };
-                        match &verdict {
-                            Verdict::Success => account.end(&batch, true),
-                            Verdict::FailedFrom(position) => account.end(&batch[..*position], true),
-                            _ => {}
-                        }
-                        lanes.answered(lane, &verdict, "r", now);
-                    } else if let Some(until) = until {
-                        assert!(until > now, "waiting for a time that is past would spin");
-                        now = until;
-                    } else if wants == 0 && next == given {
-                        break;
-                    } else {
-                        assert!(wants > 0 || lanes.wants() > 0, "nothing is under way, and nothing is read");
-                    }
-                }
-            }
-            let open: Vec<_> =
-                account.read.keys().filter(|record| !account.ended.contains_key(record)).copied().collect();
-            assert_eq!(rest(&lanes), open);
+/// The failures of a batch are those of its first record: they go with it.
+#[test]
+fn what_stands_behind_a_trimmed_record_has_all_its_attempts() {
+    let settings = Settings { attempts: Some(1), ..settings(1) };
+    let (mut lanes, mut now) = (Lanes::new(settings, true, Position::TrimHorizon), Instant::now());
+    let mut second = record(1, "k");
+    second.record.arrival_ms += 1;
+    lanes.read([record(0, "k"), second.clone()], now);
+    for attempt in 0..3 {
+        assert!(matches!(lanes.step(now, 2_000), Next::Invoke(0, _)), "attempt {attempt}");
+        lanes.answered(0, &Verdict::FunctionError(String::new()), "r", now);
+        if attempt == 0 {
+            assert_eq!(lanes.trim(second.record.arrival_ms), 1);
         }
-        assert_eq!(account.ended.into_keys().collect::<BTreeSet<_>>(), (0..given).collect());
+        now += Duration::from_secs(60);
     }
+    assert!(matches!(lanes.step(now, 2_000), Next::Discard(_)));
 }

@@ -4,9 +4,12 @@
 //! (<https://docs.aws.amazon.com/kinesis/latest/APIReference/>). A member that an operation here does not
 //! know is refused by name: it would ask for something that is not done.
 
+mod capacity;
+mod consumers;
 mod input;
 mod read;
 mod reshard;
+mod resources;
 mod settings;
 mod shards;
 mod streams;
@@ -14,13 +17,15 @@ mod write;
 
 use serde::Serialize;
 
+pub(super) use consumers::{subscribe, subscription_event};
+pub(super) use resources::About;
 pub(super) use streams::check_new_stream;
 
 use super::error::{ApiError, ErrorCode};
 use super::handle::Kinesis;
 
 /// What comes before the operation in `X-Amz-Target`.
-const TARGET: &str = "Kinesis_20131202.";
+pub(super) const TARGET: &str = "Kinesis_20131202.";
 
 impl Kinesis {
     /// Does one operation at the given time, in milliseconds since 1970. `target` is the `X-Amz-Target` of
@@ -48,10 +53,24 @@ impl Kinesis {
             "SplitShard" => reshard::split_shard(self, body, now_ms),
             "MergeShards" => reshard::merge_shards(self, body, now_ms),
             "UpdateShardCount" => reshard::update_shard_count(self, body, now_ms),
+            "RegisterStreamConsumer" => consumers::register(self, body, now_ms),
+            "DeregisterStreamConsumer" => consumers::deregister(self, body),
+            "DescribeStreamConsumer" => consumers::describe(self, body, now_ms),
+            "ListStreamConsumers" => consumers::list(self, body, now_ms),
             "StartStreamEncryption" => settings::start_encryption(self, body),
             "StopStreamEncryption" => settings::stop_encryption(self, body),
             "IncreaseStreamRetentionPeriod" => settings::increase_retention(self, body),
             "DecreaseStreamRetentionPeriod" => settings::decrease_retention(self, body),
+            "UpdateStreamMode" => capacity::update_mode(self, body, now_ms),
+            "UpdateMaxRecordSize" => capacity::update_max_record_size(self, body),
+            "EnableEnhancedMonitoring" => capacity::enable_monitoring(self, body),
+            "DisableEnhancedMonitoring" => capacity::disable_monitoring(self, body),
+            "TagResource" => resources::tag(self, body),
+            "UntagResource" => resources::untag(self, body),
+            "ListTagsForResource" => resources::list_tags(self, body),
+            "PutResourcePolicy" => resources::put_policy(self, body),
+            "GetResourcePolicy" => resources::get_policy(self, body),
+            "DeleteResourcePolicy" => resources::delete_policy(self, body),
             "AddTagsToStream" => settings::add_tags(self, body),
             "RemoveTagsFromStream" => settings::remove_tags(self, body),
             "ListTagsForStream" => settings::list_tags(self, body),

@@ -33,8 +33,8 @@ struct GetShardIteratorAnswer {
     shard_iterator: String,
 }
 
-#[derive(Clone, Copy)]
-enum IteratorType {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IteratorType {
     AfterSequenceNumber,
     Latest,
     AtTimestamp,
@@ -42,7 +42,7 @@ enum IteratorType {
     TrimHorizon,
 }
 
-const ITERATOR_TYPES: [(&str, IteratorType); 5] = [
+pub(super) const ITERATOR_TYPES: [(&str, IteratorType); 5] = [
     ("AFTER_SEQUENCE_NUMBER", IteratorType::AfterSequenceNumber),
     ("LATEST", IteratorType::Latest),
     ("AT_TIMESTAMP", IteratorType::AtTimestamp),
@@ -66,33 +66,42 @@ pub(super) fn get_shard_iterator(kinesis: &Kinesis, body: &[u8], now_ms: u64) ->
 
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let shard = shard_id(shard, &stream, &kinesis.config().account)?;
-    let from = match (kind, number, input.timestamp) {
-        (IteratorType::TrimHorizon, None, None) => Position::TrimHorizon,
-        (IteratorType::Latest, None, None) => Position::Latest,
-        (IteratorType::AtSequenceNumber, Some(number), None) => Position::At(number),
-        (IteratorType::AfterSequenceNumber, Some(number), None) => Position::After(number),
-        (IteratorType::AtTimestamp, None, Some(at)) if at.ms > now_ms => {
-            return Err(ApiError::argument(format!(
-                "Timestamp {} lies ahead of the current time, {}",
-                seconds(at.ms),
-                seconds(now_ms)
-            )));
-        }
-        (IteratorType::AtTimestamp, None, Some(at)) => Position::AtTimestamp(at.ms),
-        _ => {
-            let given = |given: bool, name| if given { format!("a {name}") } else { format!("no {name}") };
-            return Err(ApiError::argument(format!(
-                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber, \
-                 (2) AT_TIMESTAMP and Timestamp, or (3) TRIM_HORIZON or LATEST and neither. \
-                 Request specified {}, {} and {}.",
-                input.shard_iterator_type.as_deref().unwrap_or_default(),
-                given(number.is_some(), "StartingSequenceNumber"),
-                given(input.timestamp.is_some(), "Timestamp"),
-            )));
-        }
-    };
+    let from = position(kind, number, input.timestamp, now_ms, "StartingSequenceNumber")?;
     let from = stream.fix(shard, &from, now_ms)?;
     json(&GetShardIteratorAnswer { shard_iterator: iterator(&stream, shard, from, now_ms) })
+}
+
+/// Where to begin, by the type of an iterator and what it needs beside; `member` is the one that holds `number`.
+pub(super) fn position(
+    kind: IteratorType,
+    number: Option<SequenceNumber>,
+    timestamp: Option<Timestamp>,
+    now_ms: u64,
+    member: &str,
+) -> Result<Position, ApiError> {
+    match (kind, number, timestamp) {
+        (IteratorType::TrimHorizon, None, None) => Ok(Position::TrimHorizon),
+        (IteratorType::Latest, None, None) => Ok(Position::Latest),
+        (IteratorType::AtSequenceNumber, Some(number), None) => Ok(Position::At(number)),
+        (IteratorType::AfterSequenceNumber, Some(number), None) => Ok(Position::After(number)),
+        (IteratorType::AtTimestamp, None, Some(at)) if at.ms > now_ms => Err(ApiError::argument(format!(
+            "Timestamp {} lies ahead of the current time, {}",
+            seconds(at.ms),
+            seconds(now_ms)
+        ))),
+        (IteratorType::AtTimestamp, None, Some(at)) => Ok(Position::AtTimestamp(at.ms)),
+        _ => {
+            let given = |given: bool, name| if given { format!("a {name}") } else { format!("no {name}") };
+            let kind = ITERATOR_TYPES.iter().find(|(_, known)| *known == kind).map_or("", |(word, _)| word);
+            Err(ApiError::argument(format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and {member}, \
+                 (2) AT_TIMESTAMP and Timestamp, or (3) TRIM_HORIZON or LATEST and neither. \
+                 Request specified {kind}, {} and {}.",
+                given(number.is_some(), member),
+                given(timestamp.is_some(), "Timestamp"),
+            )))
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,7 +128,7 @@ struct GetRecordsAnswer<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RecordAnswer<'a> {
+pub(super) struct RecordAnswer<'a> {
     sequence_number: SequenceNumber,
     approximate_arrival_timestamp: f64,
     #[serde(serialize_with = "base64")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::input::{Text, Violations, parse};
 use super::json;
 use super::shards::page_limit;
-use crate::stream::error::{ApiError, ErrorCode};
+use crate::stream::error::ApiError;
 use crate::stream::handle::Kinesis;
 use crate::stream::limits::{
     MAX_RETENTION_HOURS, MAX_TAG_KEY_CHARS, MAX_TAG_VALUE_CHARS, MAX_TAGS, MIN_RETENTION_HOURS,
@@ -132,13 +132,7 @@ pub(super) fn add_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiErr
     violations.done()?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let mut contents = stream.contents();
-    let added = tags.keys().filter(|key| !contents.settings.tags.contains_key(*key)).count();
-    let total = contents.settings.tags.len() + added;
-    if total > MAX_TAGS {
-        let message = format!("Stream {} would have {total} tags, it may have {MAX_TAGS}", stream.name());
-        return Err(ApiError::new(ErrorCode::LimitExceeded, message));
-    }
-    contents.settings.tags.extend(tags);
+    contents.settings.about.tag(tags, &format!("Stream {}", stream.name()))?;
     Ok(Vec::new())
 }
 
@@ -167,7 +161,7 @@ pub(super) fn remove_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, Api
     let keys = violations.required("tagKeys", input.tag_keys).unwrap_or_default();
     violations.done()?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    stream.contents().settings.tags.retain(|key, _| !keys.iter().any(|gone| **gone == **key));
+    stream.contents().settings.about.tags.retain(|key, _| !keys.iter().any(|gone| **gone == **key));
     Ok(Vec::new())
 }
 
@@ -191,9 +185,15 @@ struct ListTagsAnswer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Tag {
+pub(super) struct Tag {
     key: String,
     value: String,
+}
+
+impl From<(&String, &String)> for Tag {
+    fn from((key, value): (&String, &String)) -> Self {
+        Self { key: key.clone(), value: value.clone() }
+    }
 }
 
 pub(super) fn list_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
@@ -205,7 +205,7 @@ pub(super) fn list_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiEr
     let limit = page_limit(input.limit, MAX_TAGS);
     let start = input.exclusive_start_tag_key.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let contents = stream.contents();
-    let mut rest = contents.settings.tags.range::<str, _>((start, Bound::Unbounded));
-    let tags = rest.by_ref().take(limit).map(|(k, v)| Tag { key: k.clone(), value: v.clone() }).collect();
+    let mut rest = contents.settings.about.tags.range::<str, _>((start, Bound::Unbounded));
+    let tags = rest.by_ref().take(limit).map(Tag::from).collect();
     json(&ListTagsAnswer { tags, has_more_tags: rest.next().is_some() })
 }

@@ -1,6 +1,6 @@
 //! Making, deleting, listing and describing streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -31,13 +31,13 @@ struct CreateStream<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct ModeDetails<'a> {
+pub(super) struct ModeDetails<'a> {
     #[serde(borrow)]
-    stream_mode: Option<Text<'a>>,
+    pub(super) stream_mode: Option<Text<'a>>,
 }
 
 /// The capacity modes, and whether they are the on-demand one.
-const MODES: [(&str, bool); 2] = [("PROVISIONED", false), ("ON_DEMAND", true)];
+pub(super) const MODES: [(&str, bool); 2] = [("PROVISIONED", false), ("ON_DEMAND", true)];
 
 pub(super) fn create_stream(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result<Vec<u8>, ApiError> {
     let input: CreateStream = parse(body)?;
@@ -73,7 +73,7 @@ pub(super) fn create_stream(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Resu
     };
     let mut settings = Settings::new(on_demand, false);
     settings.max_record_kib = input.max_record_size_in_kib.unwrap_or(DEFAULT_RECORD_KIB);
-    settings.tags = tags;
+    settings.about.tags = tags;
     kinesis.create(name.unwrap_or_default(), shards, settings, now_ms)?;
     Ok(Vec::new())
 }
@@ -101,14 +101,20 @@ struct DeleteStream<'a> {
     stream_name: Option<Text<'a>>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<Text<'a>>,
-    /// Allows deleting a stream that has consumers. None has any here, so that both values do the same.
-    #[serde(rename = "EnforceConsumerDeletion")]
-    _enforce_consumer_deletion: Option<bool>,
+    enforce_consumer_deletion: Option<bool>,
 }
 
 pub(super) fn delete_stream(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let input: DeleteStream = parse(body)?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
+    let consumers = stream.living()?.consumers.len();
+    if consumers > 0 && input.enforce_consumer_deletion != Some(true) {
+        let message = format!(
+            "Stream {} has {consumers} registered consumers, expected EnforceConsumerDeletion to be true",
+            stream.name()
+        );
+        return Err(ApiError::new(ErrorCode::ResourceInUse, message));
+    }
     kinesis.delete(&stream);
     Ok(Vec::new())
 }
@@ -249,7 +255,7 @@ struct Totals {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Monitoring {
-    shard_level_metrics: [String; 0],
+    shard_level_metrics: BTreeSet<&'static str>,
 }
 
 pub(super) fn describe_stream(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result<Vec<u8>, ApiError> {
@@ -293,11 +299,14 @@ pub(super) fn describe_stream_summary(
 ) -> Result<Vec<u8>, ApiError> {
     let input: DescribeStreamSummary = parse(body)?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let (open_shard_count, max_record_size_in_kib) = {
+    let totals = {
         let contents = stream.contents();
-        (contents.open_shards(), contents.settings.max_record_kib)
+        Totals {
+            open_shard_count: contents.open_shards(),
+            consumer_count: contents.consumers.len(),
+            max_record_size_in_kib: contents.settings.max_record_kib,
+        }
     };
-    let totals = Totals { open_shard_count, consumer_count: 0, max_record_size_in_kib };
     json(&DescribeStreamSummaryAnswer { stream_description_summary: describe(&stream, totals, now_ms) })
 }
 
@@ -309,7 +318,7 @@ fn describe<T>(stream: &Stream, own: T, now_ms: u64) -> Description<T> {
         summary,
         own,
         retention_period_hours: settings.retention_hours,
-        enhanced_monitoring: [Monitoring { shard_level_metrics: [] }],
+        enhanced_monitoring: [Monitoring { shard_level_metrics: settings.metrics.clone() }],
         encryption_type: if settings.key_id.is_some() { "KMS" } else { "NONE" },
         key_id: settings.key_id.clone(),
     }

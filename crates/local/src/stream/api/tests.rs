@@ -1,7 +1,10 @@
 //! Requests as such; [`records`], [`reshard`] and [`streams`] test what they do.
 
+mod capacity;
+mod consumers;
 mod records;
 mod reshard;
+mod resources;
 mod streams;
 
 use serde_json::{Value, json};
@@ -68,9 +71,9 @@ fn what_is_not_simulated_is_refused_by_name() {
     check_refused_member("DescribeStreamSummary", json!({ "StreamName": "s" }), "StreamId", json!("x"));
     check_refused_member("CreateStream", json!({ "StreamName": "t" }), "WarmThroughputMiBps", json!(1));
     check_error(
-        "EnableEnhancedMonitoring",
+        "CreateChannel",
         json!({}),
-        "UnknownOperationException: Operation \"EnableEnhancedMonitoring\" is not implemented by the local stream",
+        "UnknownOperationException: Operation \"CreateChannel\" is not implemented by the local stream",
     );
     check_error(
         "",
