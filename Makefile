@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO := cargo
 BINARIES := -p producer -p consumer -p cli
 
-.PHONY: help run local invoke test soak fuzz lint bench
+.PHONY: help run local invoke test interop soak fuzz lint bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,7 +26,12 @@ test: ## runs every test
 	$(CARGO) build --locked $(BINARIES)
 	$(CARGO) test --locked --workspace
 
-soak: local ## 100,000 packets under every fault, each accounted for: make soak ARGS='--only kill'
+interop: local .tools/interop/.installed ## other people's clients, each operation of each: make interop ARGS='--only boto3'
+	$(CARGO) build --locked --profile local -p cli --example interop -p kpl --example codec
+	@.tools/interop/bin/python tools/interop $(ARGS)
+
+soak: local ## a million records through the stream, and 100,000 packets under every fault: make soak ARGS='--only kill'
+	$(CARGO) run --locked --profile local -p local --example stream_soak
 	$(CARGO) run --locked --profile local -p cli --example soak -- $(ARGS)
 
 # RUSTC_BOOTSTRAP, because the instruments are behind unstable flags: so any toolchain will do. What a run finds worth
@@ -47,7 +52,8 @@ lint: ## format, clippy, documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: local ## how much, how fast: what strict ordering costs, what aggregates save, then the load check
+bench: local ## how much, how fast: the stream alone, what strict ordering costs, what aggregates save, the load check
+	$(CARGO) run --locked --profile local -p local --example stream_bench
 	$(CARGO) run --locked --profile local -p cli --example ordering
 	$(CARGO) run --locked --profile local -p cli --example aggregates
 	$(CARGO) run --locked --profile local -p cli --example load -- $(ARGS)

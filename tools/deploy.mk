@@ -5,6 +5,7 @@ VENV  := .tools/venv
 TOOLS := $(VENV)/.installed
 MINISTACK := .tools/ministack/.installed
 CHECKOV := .tools/checkov/.installed
+INTEROP := .tools/interop/.installed
 # sam finds cargo-lambda, and cargo-lambda its linker, by PATH.
 WITH_TOOLS := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SAM_CLI_TELEMETRY=0
 # Asked first, because sam and cargo-lambda are late or unclear about it: whose account, which region?
@@ -24,12 +25,13 @@ tools: $(TOOLS) $(MINISTACK) $(CHECKOV) ## sam, cargo-lambda, cfn-lint, aws, min
 $(TOOLS): tools/requirements.txt
 $(MINISTACK): tools/requirements-ministack.txt
 $(CHECKOV): tools/requirements-checkov.txt
+$(INTEROP): tools/requirements-interop.txt
 
-$(TOOLS) $(MINISTACK) $(CHECKOV):
+$(TOOLS) $(MINISTACK) $(CHECKOV) $(INTEROP):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "make tools needs python3, version 3.11 or newer, on the PATH; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
+		|| { echo "this needs python3, version 3.11 or newer, on the PATH; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
 	@python3 -c 'import venv, ensurepip' 2>/dev/null \
-		|| { echo "make tools needs Python's venv module; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
+		|| { echo "this needs Python's venv module; Debian and Ubuntu have it in the package python3-venv" >&2; exit 1; }
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
