@@ -205,7 +205,7 @@ pub(crate) fn tally(
         ),
         ("discarded", tally.discarded.get().to_string(), "records given up by the mapping"),
         ("reported", tally.reported.get().to_string(), "of them told to the on-failure destination"),
-        ("trimmed", tally.trimmed.get().to_string(), "records removed by retention before they were read"),
+        ("trimmed", tally.trimmed.get().to_string(), "records removed by retention before they were handled"),
         ("replies", tally.replies.get().to_string(), "sent back by UDP"),
         ("dropped", dropped, "datagrams, by the kernel: its buffer was full"),
     ];

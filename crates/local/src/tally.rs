@@ -34,7 +34,7 @@ pub struct Tally {
     pub discarded: Count,
     /// Of those, records that the mapping's on-failure destination was told of.
     pub reported: Count,
-    /// Records that the stream's retention removed before the mapping had read them.
+    /// Records that the stream's retention removed before they were handled.
     pub trimmed: Count,
     /// Replies sent back to their senders.
     pub replies: Count,
