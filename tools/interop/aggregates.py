@@ -17,6 +17,7 @@ from cloud import BINARIES, PATIENCE, Cloud
 from operations import Lab
 from report import Failed, expect
 
+LONGEST = 300  # seconds that the example may take
 SETS = 4_000      # of random user records
 MUTATED = 20_000  # damaged messages
 MAGIC = b"\xf3\x89\x9a\xc2"
@@ -95,7 +96,8 @@ def deaggregated(record: bytes) -> list[tuple]:
 
 def codec(lines: list[str]) -> list[str]:
     """The crate's example, a line for each given."""
-    ended = subprocess.run([BINARIES / "examples/codec"], input="\n".join(lines) + "\n", capture_output=True, text=True)
+    ended = subprocess.run([BINARIES / "examples/codec"], input="\n".join(lines) + "\n", capture_output=True, text=True,
+                           timeout=LONGEST)
     if ended.returncode:
         raise Failed(f"the example codec of crate kpl ended with {ended.returncode}: {ended.stderr}")
     expect("lines of the example codec", len(found := ended.stdout.splitlines()), len(lines))

@@ -1,6 +1,7 @@
 """The Rust SDK: the example `interop` of crate cli, whose lines become rows."""
 
 import subprocess
+import threading
 
 from cloud import BINARIES
 from operations import EXERCISES
@@ -13,6 +14,8 @@ def run(report: Report, cloud, throttling):
     command = [BINARIES / "examples/interop", cloud.kinesis, throttling.kinesis]
     named = set()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watch = threading.Timer(LONGEST, process.kill)
+        watch.start()
         for line in process.stdout:
             outcome, name, words = line.rstrip("\n").split("\t")
             for operation in name.split(", "):
@@ -21,7 +24,8 @@ def run(report: Report, cloud, throttling):
                     if outcome != "ok":
                         raise Failed(words)
                     remarks += [words] if words else []
+        watch.cancel()
     with report.check("Rust SDK", "no operation is left out"):
-        expect("the status of the example", process.wait(LONGEST), 0)
+        expect("the status of the example", process.wait(), 0)
         operations = {name.replace("_", "") for name in EXERCISES}
         expect("operations without a check", operations - named, set())

@@ -96,14 +96,15 @@ def nobody(report, lab):
                 wrong = arn(name).replace("us-east-1", "eu-west-1")
                 refused(kinesis, operation, "InvalidArgumentException", StreamARN=wrong, **rest)
             remarks.append(f"{3 * len(named)} requests")
-        with report.check("boto3", "StreamId is refused by name"):
+        with report.check("boto3", "StreamId and DryRun are refused by name"):
             for operation in operations:
                 members = model.operation_model(operation).input_shape.members
-                if "StreamId" in members:
-                    stream = {member: value for member, value in (("StreamName", name), ("StreamARN", arn(name)))
-                              if member in members}
-                    refused(kinesis, operation, "ValidationException", "StreamId", StreamId="stream-0", **stream,
-                            **REST.get(operation, {}))
+                stream = {member: value for member, value in (("StreamName", name), ("StreamARN", arn(name)))
+                          if member in members}
+                for member, value in (("StreamId", "stream-0"), ("DryRun", True)):
+                    if member in members:
+                        refused(kinesis, operation, "ValidationException", member, **{member: value}, **stream,
+                                **REST.get(operation, {}))
 
 
 # A check each: the exception, by what in a few words, and the function that provokes it.
@@ -121,11 +122,14 @@ def provoked(exception: str, by: str):
 def in_use(lab, no):
     with lab.stream() as name:
         no("CreateStream", StreamName=name, ShardCount=1)
-        lab.kinesis.split_shard(StreamName=name, ShardToSplit=SHARD, NewStartingHashKey=MIDDLE_HASH)
-        no("UpdateShardCount", StreamName=name, TargetShardCount=2, ScalingType="UNIFORM_SCALING")
-        no("MergeShards", StreamName=name, ShardToMerge="shardId-000000000001",
-           AdjacentShardToMerge="shardId-000000000002")
-        no("SplitShard", StreamName=name, ShardToSplit="shardId-000000000001", NewStartingHashKey="7")
+    # One refusal behind each split: the stream is being updated for a moment only.
+    for operation, given in (
+            ("UpdateShardCount", {"TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}),
+            ("MergeShards", {"ShardToMerge": "shardId-000000000001", "AdjacentShardToMerge": "shardId-000000000002"}),
+            ("SplitShard", {"ShardToSplit": "shardId-000000000001", "NewStartingHashKey": "7"})):
+        with lab.stream() as name:
+            lab.kinesis.split_shard(StreamName=name, ShardToSplit=SHARD, NewStartingHashKey=MIDDLE_HASH)
+            no(operation, StreamName=name, **given)
 
 
 @provoked("ResourceInUseException", "consumers: a name, a stream, a shard in use")

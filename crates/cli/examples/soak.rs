@@ -71,7 +71,7 @@ struct Args {
     #[arg(long, default_value_t = 100_000)]
     packets: u32,
     /// Only the runs whose arguments contain this
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     only: String,
 }
 

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use function::lines::{Lines, Mark};
 
 /// How many bytes of lines are gathered before they are written: far above those of an ordinary batch, and little of
-/// the 128 MB that the smallest function has. The last user record, whole, may come on top.
+/// the 128 MB that the smallest function has. What is added at once, a user record or a whole entry
+/// in parts, may come on top.
 pub(crate) const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The lines of one batch.

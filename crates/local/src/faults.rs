@@ -252,7 +252,7 @@ impl Faults {
             (asked.throttle, "throttle", &self.throttled, "entries beyond their shard's share"),
             (
                 asked.throttle && self.throttled_reads.get() > 0,
-                "throttle",
+                "throttle-reads",
                 &self.throttled_reads,
                 "GetRecords beyond their shard's share",
             ),

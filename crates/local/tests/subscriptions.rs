@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use local::stream::limits::KEEP_ALIVE;
 use local::stream::{Config, Entry, Kinesis, Stream};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Server {
+    kinesis: Kinesis,
     stream: Stream,
     port: u16,
     stop: oneshot::Sender<()>,
@@ -41,8 +43,8 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(kinesis.serve(listener, async { drop(stopped.await) }));
-        Self { stream, port, stop, task, consumer }
+        let task = tokio::spawn(kinesis.clone().serve(listener, async { drop(stopped.await) }));
+        Self { kinesis, stream, port, stop, task, consumer }
     }
 
     /// Subscribes over a connection of its own, HTTP/1.1 or HTTP/2.
@@ -137,24 +139,52 @@ async fn a_server_that_stops_ends_its_subscriptions_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(2), "it did not wait for the grace to be over");
 }
 
-/// What a subscription holds is what of a record's bytes is left when the stream has forgotten the record.
+/// What was made of the records and not yet taken is what a reader still gets once the stream is gone.
 #[tokio::test]
-async fn a_slow_reader_holds_a_few_pieces_and_one_that_left_holds_nothing() {
-    let server = Server::start().await;
-    let mut messages = Messages::of(server.subscribe(false).await);
-    messages.next().await;
-    let held = Bytes::from(vec![b'x'; 1 << 20]);
-    server.stream.put((0..64).map(|_| Entry::new("k", held.clone())).collect()).unwrap();
-    assert_eq!(messages.records().await, 1);
-    drop(messages);
-    let Server { stream, stop, task, .. } = server;
-    stop.send(()).unwrap();
-    timeout(PATIENCE, task).await.unwrap().unwrap();
-    drop(stream);
-    let alone = async {
-        while !held.is_unique() {
+async fn a_slow_reader_has_a_few_pieces_waiting_and_not_all_there_is() {
+    for two in [false, true] {
+        let server = Server::start().await;
+        let mut messages = Messages::of(server.subscribe(two).await);
+        messages.next().await;
+        let data = Bytes::from(vec![b'x'; 1 << 20]);
+        server.stream.put((0..64).map(|_| Entry::new("k", data.clone())).collect()).unwrap();
+        assert_eq!(messages.records().await, 1);
+        // Time enough for the server to make all it is willing to.
+        for _ in 0..10_000 {
             tokio::task::yield_now().await;
         }
-    };
-    timeout(PATIENCE, alone).await.expect("somebody still has the records");
+        let body = json!({ "StreamName": "s", "EnforceConsumerDeletion": true }).to_string();
+        let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+        server.kinesis.call("Kinesis_20131202.DeleteStream", body.as_bytes(), now).unwrap();
+        let (mut events, mut last) = (0, None);
+        while let Some(message) = messages.next().await {
+            events += 1;
+            last = Some(message);
+        }
+        assert!(events < 32, "{events} events were waiting");
+        let last = last.unwrap()["message"].clone();
+        assert_eq!(last, "Stream s under account 000000000000 not found.", "it ends with the reason");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_leaves_nothing_running() {
+    for two in [false, true] {
+        let server = Server::start().await;
+        // It has run, and waits for connections.
+        tokio::task::yield_now().await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let idle = tasks();
+        let mut messages = Messages::of(server.subscribe(two).await);
+        messages.next().await;
+        assert!(tasks() > idle);
+        drop(messages);
+        let alone = async {
+            while tasks() > idle {
+                tokio::task::yield_now().await;
+            }
+        };
+        // Not only when there is something to send to it again.
+        timeout(KEEP_ALIVE - Duration::from_secs(1), alone).await.expect("the subscription goes on");
+    }
 }

@@ -1,8 +1,7 @@
 //! The Rust SDK against the local stream, each operation that both know: a part of `make interop`, which starts the
 //! stream and reads what is said here. A line is a check: its outcome, its name, and a word on it, between tabs.
 //!
-//! `interop ENDPOINT THROTTLING_ENDPOINT [OPERATION..]`; both are URLs of a Kinesis API, the second of one that throttles.
-//! Checks that name one of the operations are left out.
+//! `interop ENDPOINT THROTTLING_ENDPOINT`; both are URLs of a Kinesis API, the second of one that throttles.
 
 mod operations;
 mod refusals;

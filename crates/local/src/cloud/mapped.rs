@@ -68,7 +68,9 @@ pub(super) fn listener(tally: Arc<Tally>, done: Arc<Count>, notes: Notes) -> Lis
         Event::Trimmed(records) => {
             done.add(records);
             tally.trimmed.add(records);
-            notes(&format!("{records} records were removed by retention before the consumer had handled them"));
+            notes(&format!(
+                "{records} records were removed by retention before the consumer had handled them"
+            ));
         }
         Event::Trouble(why) => notes(&why),
     })

@@ -142,16 +142,27 @@ impl Kinesis {
         Ok(stream)
     }
 
-    /// Removes the stream. Whoever waits for it wakes, and finds it gone.
-    pub(super) fn delete(&self, stream: &Stream) {
+    /// Removes the stream; one that has consumers, only `with_consumers`. Whoever waits for it wakes, and finds it gone.
+    pub(super) fn delete(&self, stream: &Stream, with_consumers: bool) -> Result<(), ApiError> {
+        let mut contents = stream.living()?;
+        let consumers = contents.consumers.len();
+        if consumers > 0 && !with_consumers {
+            let message = format!(
+                "Stream {} has {consumers} registered consumers, expected EnforceConsumerDeletion to be true",
+                stream.name()
+            );
+            return Err(ApiError::new(ErrorCode::ResourceInUse, message));
+        }
+        contents.delete();
+        drop(contents);
         let mut streams = self.0.streams.write().unwrap_or_else(PoisonError::into_inner);
         // Another may have been quicker, and made a new stream of that name since.
         if streams.get(stream.name()).is_some_and(|named| Arc::ptr_eq(&named.0, &stream.0)) {
             streams.remove(stream.name());
         }
         drop(streams);
-        stream.contents().delete();
         stream.bump();
+        Ok(())
     }
 }
 

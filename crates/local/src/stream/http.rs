@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
 
 use super::api;
 use super::error::{ApiError, ErrorCode};
@@ -81,6 +82,8 @@ async fn subscribe(kinesis: &Kinesis, request: Request, mut stopped: watch::Rece
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
                 sent = pieces.send(piece) => if sent.is_err() { return },
+                // A reader that takes nothing has its time, and no more.
+                () = sleep_until(subscription.ends()) => return,
             }
         }
     });

@@ -128,6 +128,9 @@ pub const MAX_RETENTION_HOURS: i64 = 8760;
 /// Tags of one stream (API: AddTagsToStream, "up to 50 tags").
 pub const MAX_TAGS: usize = 50;
 
+/// Tags in one request (API: TagMap).
+pub const MAX_TAG_ENTRIES: usize = 200;
+
 /// Characters in a tag key, at least 1 (API: Tag).
 pub const MAX_TAG_KEY_CHARS: usize = 128;
 

@@ -65,6 +65,10 @@ impl Subscription {
             self.began = true;
             return Some(message("event", "initial-response", b"{}".to_vec()));
         }
+        // Whoever has much left to read may never have to wait.
+        if self.held.has_changed().is_err() {
+            return Some(self.taken_over());
+        }
         let mut news_due = false;
         loop {
             let seen = self.stream.version();
@@ -84,21 +88,14 @@ impl Subscription {
                     self.over = true;
                     return None;
                 }
-                Woke::TakenOver => {
-                    // A stream that was deleted takes its consumers along.
-                    let gone = not_found(self.stream.name(), &self.account);
-                    let deleted = self.stream.contents().deleted;
-                    let taken_over = || {
-                        let message = format!(
-                            "The subscription to {} was ended by another call or by the deregistration of its consumer",
-                            self.shard
-                        );
-                        ApiError::new(ErrorCode::ResourceInUse, message)
-                    };
-                    return Some(self.fail(&if deleted { gone } else { taken_over() }));
-                }
+                Woke::TakenOver => return Some(self.taken_over()),
             }
         }
+    }
+
+    /// When its time is over, also for a reader that takes nothing.
+    pub(super) fn ends(&self) -> Instant {
+        self.ends
     }
 
     async fn wait(&mut self, seen: u64) -> Woke {
@@ -106,8 +103,8 @@ impl Subscription {
             biased;
             _ = self.held.changed() => Woke::TakenOver, // there is nothing to be changed: its other side is gone
             () = sleep_until(self.ends) => Woke::Expired,
+            () = sleep_until(self.keep_alive) => Woke::KeepAlive, // before the news, which may be of other shards
             _ = self.stream.changed(seen) => Woke::News,
-            () = sleep_until(self.keep_alive) => Woke::KeepAlive,
         }
     }
 
@@ -117,6 +114,21 @@ impl Subscription {
         self.keep_alive = Instant::now() + KEEP_ALIVE;
         let event = super::api::subscription_event(&self.stream, self.shard, read);
         message("event", "SubscribeToShardEvent", event)
+    }
+
+    /// The end by another call, or with the consumer. A stream that was deleted took its consumers along.
+    fn taken_over(&mut self) -> Bytes {
+        let deleted = self.stream.contents().deleted;
+        let error = if deleted {
+            not_found(self.stream.name(), &self.account)
+        } else {
+            let message = format!(
+                "The subscription to {} was ended by another call or by the deregistration of its consumer",
+                self.shard
+            );
+            ApiError::new(ErrorCode::ResourceInUse, message)
+        };
+        self.fail(&error)
     }
 
     fn fail(&mut self, error: &ApiError) -> Bytes {

@@ -1,3 +1,28 @@
+//! What the settings of a mapping mean, each beside the test that holds it here. The pages are CreateEventSourceMapping
+//! (<https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>), "Configuring partial batch
+//! response with Kinesis Data Streams and Lambda" (services-kinesis-batchfailurereporting), "Process Amazon Kinesis
+//! records with Lambda" (with-kinesis) and "Retain discarded batch records" (kinesis-on-failure-destination) of the
+//! developer guide. What an answer means stands in `answer`.
+//!
+//! | setting | what it does (page) | test |
+//! | --- | --- | --- |
+//! | BatchSize | the most records of an invocation (API) | [`a_batch_goes_when_it_is_full_or_its_window_is_over`] |
+//! | MaximumBatchingWindowInSeconds | how long a batch that is not full waits; 0 is not at all (API) | [`a_lone_record_waits_for_its_window`], [`without_a_window_what_is_there_goes_at_once`] |
+//! | the event's 6 MB | a batch goes before it would be larger; a record that alone is too large goes to the destination (with-kinesis) | [`an_event_never_grows_past_what_lambda_carries`], [`a_record_too_large_for_any_event_is_discarded_and_the_next_goes_on`] |
+//! | ParallelizationFactor | so many batches of a shard at once, the order of a partition key kept (with-kinesis) | `lanes`: as_many_batches_are_under_way_as_there_are_lanes_and_never_two_of_one |
+//! | StartingPosition | the oldest record, the newest, or a time (API) | tests/mapping.rs: reading_begins_where_the_starting_position_says |
+//! | MaximumRetryAttempts | how often a batch goes again; -1 is until the records expire (API) | [`a_failed_batch_is_tried_again_as_often_as_the_attempts_say`], [`without_a_number_of_attempts_nothing_is_given_up`] |
+//! | | throttles and errors of the service are no attempts (with-kinesis) | [`what_was_not_invoked_costs_no_attempt`], [`what_cannot_be_invoked_is_given_up_by_age_alone`] |
+//! | | the count begins anew when the checkpoint advances (seen in the service) | [`attempts_are_counted_anew_when_the_checkpoint_advances`] |
+//! | MaximumRecordAgeInSeconds | older records are given up; -1 is until they expire (API) | [`what_has_grown_too_old_is_discarded_and_the_rest_goes_on`], [`of_attempts_and_age_the_first_to_be_over_counts`] |
+//! | BisectBatchOnFunctionError | a failed batch is halved, which is no attempt (with-kinesis) | [`bisecting_costs_no_attempt_and_isolates_the_poison`] |
+//! | ReportBatchItemFailures | the rest goes again from the reported record on; beside bisecting, that is where it is cut (batchfailurereporting) | [`a_partial_answer_splits_at_its_number_and_not_in_the_middle`], [`an_error_halves_the_batch_whether_or_not_answers_may_be_partial`] |
+//! | DestinationConfig, OnFailure | is told of what was given up (kinesis-on-failure-destination) | `failure`: its tests |
+//! | Enabled | disabled, it keeps its position (API) | `lanes`: while_it_is_disabled_nothing_is_begun_or_read_and_then_it_goes_on_where_it_was |
+//! | FilterCriteria, TumblingWindowInSeconds and others | refused by name | `cli`, template: what_would_change_what_happens_to_records_is_refused_by_name |
+//!
+//! Each alone and each with each other they are held to the laws of `lanes`, in laws.rs.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -176,8 +201,7 @@ fn bisecting_costs_no_attempt_and_isolates_the_poison() {
     assert_eq!(discarded, [2]);
 }
 
-/// "If the invocation fails and BisectBatchOnFunctionError is turned on, the batch is bisected regardless of your
-/// ReportBatchItemFailures setting."
+/// An error halves; that answers may report records makes no difference to it.
 #[test]
 fn an_error_halves_the_batch_whether_or_not_answers_may_be_partial() {
     for partial_answers in [false, true] {
@@ -187,8 +211,7 @@ fn an_error_halves_the_batch_whether_or_not_answers_may_be_partial() {
     }
 }
 
-/// "When a partial batch response is received and both are turned on, the batch is bisected at the returned sequence
-/// number and Lambda retries only the remaining records."
+/// What the answer names is where the batch is cut, and what stands before it does not come again.
 #[test]
 fn a_partial_answer_splits_at_its_number_and_not_in_the_middle() {
     let settings = Settings { bisect: true, partial_answers: true, attempts: Some(0), ..settings() };
@@ -213,7 +236,7 @@ fn the_second_half_counts_its_failures_itself() {
     assert_eq!(discarded, [0, 1, 2, 3]);
 }
 
-/// "-1": until the records expire.
+/// Then only expiry ends it.
 #[test]
 fn without_a_number_of_attempts_nothing_is_given_up() {
     let (invoked, discarded) =
@@ -221,7 +244,7 @@ fn without_a_number_of_attempts_nothing_is_given_up() {
     assert_eq!((invoked.len(), discarded), (501, vec![]));
 }
 
-/// Before the invocation: "Lambda retries until the records expire or exceed the maximum age".
+/// Attempts are those of the function, which never had them.
 #[test]
 fn what_cannot_be_invoked_is_given_up_by_age_alone() {
     let age = Duration::from_secs(60);
@@ -232,7 +255,6 @@ fn what_cannot_be_invoked_is_given_up_by_age_alone() {
     assert_eq!(given_up, [GivenUp { records: records(0..1), condition, failures: 0, last: None }]);
 }
 
-/// During the invocation: until the records expire, exceed the maximum age, or have used up the attempts.
 #[test]
 fn of_attempts_and_age_the_first_to_be_over_counts() {
     let check = |attempts, age, want| {

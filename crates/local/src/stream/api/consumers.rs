@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::input::{Text, Timestamp, Violations, parse};
 use super::read::{ITERATOR_TYPES, RecordAnswer, position, shard_id};
+use super::resources::About;
 use super::shards::{ChildShard, page_limit};
 use super::streams::check_age;
 use super::{json, seconds};
@@ -66,9 +67,12 @@ pub(super) fn register(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Result<Ve
     super::settings::check_tags(&mut violations, &tags);
     violations.done()?;
     let stream = kinesis.find(None, input.stream_arn.as_ref())?;
+    let name = name.unwrap_or_default();
+    let mut about = About::default();
+    about.tag(tags, &format!("Consumer {name}"))?;
     let mut contents = stream.living()?;
-    let consumer = contents.consumers.register(stream.arn(), name.unwrap_or_default(), now_ms)?;
-    consumer.about.tags = tags;
+    let consumer = contents.consumers.register(stream.arn(), name, now_ms)?;
+    consumer.about = about;
     json(&RegisterAnswer { consumer: ConsumerAnswer::of(consumer, now_ms) })
 }
 
@@ -110,7 +114,17 @@ fn find(kinesis: &Kinesis, input: &Named<'_>) -> Result<(Stream, String), ApiErr
     violations.name("consumerName", input.consumer_name.as_deref());
     violations.done()?;
     match (&input.consumer_arn, &input.stream_arn, &input.consumer_name) {
-        (Some(arn), None, None) => by_arn(kinesis, arn),
+        // All three may be given, if they agree (API: DescribeStreamConsumer).
+        (Some(arn), stream, name) => {
+            let (found, found_name) = by_arn(kinesis, arn)?;
+            let agree = stream.as_deref().is_none_or(|stream| stream == found.arn())
+                && name.as_deref().is_none_or(|name| name == found_name);
+            if agree {
+                return Ok((found, found_name));
+            }
+            let message = "ConsumerARN names another consumer than StreamARN and ConsumerName";
+            Err(ApiError::argument(message))
+        }
         (None, Some(stream), Some(name)) => {
             let stream = kinesis.find(None, Some(stream))?;
             let known = stream.living()?.consumers.get(name).is_some();

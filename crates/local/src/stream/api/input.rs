@@ -219,7 +219,7 @@ fn cut(given: &str) -> Cow<'_, str> {
 fn named_by<'a>(arn: &'a str, account: &str, region: &str) -> Result<&'a str, ApiError> {
     let bad = || {
         let shape = format!("arn:aws:kinesis:{region}:{account}:stream/NAME");
-        ApiError::argument(format!("StreamARN is {arn:?}, expected {shape}"))
+        ApiError::argument(format!("The ARN of the stream is {arn:?}, expected {shape}"))
     };
     let mut parts = arn.splitn(6, ':');
     let mut part = || parts.next().ok_or_else(bad);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::consumers;
 use super::input::{Text, Violations, parse};
 use super::json;
-use super::settings::{Tag, check_tags};
+use super::settings::{Tag, check_tags, tag_keys};
 use crate::stream::error::{ApiError, ErrorCode};
 use crate::stream::handle::Kinesis;
 use crate::stream::limits::{MAX_ARN_CHARS, MAX_TAGS};
@@ -86,9 +86,7 @@ struct UntagResource<'a> {
 
 pub(super) fn untag(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let input: UntagResource = parse(body)?;
-    let mut violations = Violations::default();
-    let keys = violations.required("tagKeys", input.tag_keys).unwrap_or_default();
-    violations.done()?;
+    let keys = tag_keys(input.tag_keys)?;
     of(kinesis, input.resource_arn.as_ref(), |about| {
         about.tags.retain(|key, _| !keys.iter().any(|gone| **gone == **key));
         Ok(Vec::new())

@@ -11,7 +11,8 @@ use super::shards::page_limit;
 use crate::stream::error::ApiError;
 use crate::stream::handle::Kinesis;
 use crate::stream::limits::{
-    MAX_RETENTION_HOURS, MAX_TAG_KEY_CHARS, MAX_TAG_VALUE_CHARS, MAX_TAGS, MIN_RETENTION_HOURS,
+    MAX_RETENTION_HOURS, MAX_TAG_ENTRIES, MAX_TAG_KEY_CHARS, MAX_TAG_VALUE_CHARS, MAX_TAGS,
+    MIN_RETENTION_HOURS,
 };
 
 #[derive(Deserialize)]
@@ -56,7 +57,7 @@ fn encryption(
     if kms != Some(true) {
         return Err(ApiError::argument("Encryption type cannot be NONE."));
     }
-    stream.contents().settings.key_id = set(key);
+    stream.living()?.settings.key_id = set(key);
     Ok(Vec::new())
 }
 
@@ -101,7 +102,7 @@ fn retention(
             format!("Maximum allowed retention period is {MAX_RETENTION_HOURS} hours. {asked} is too long.");
         return Err(ApiError::argument(message));
     }
-    let mut contents = stream.contents();
+    let mut contents = stream.living()?;
     let existing = contents.settings.retention_hours;
     if let Some((than, other)) = wrong_way(hours, existing) {
         return Err(ApiError::argument(format!(
@@ -131,18 +132,32 @@ pub(super) fn add_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiErr
     check_tags(&mut violations, &tags);
     violations.done()?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let mut contents = stream.contents();
+    let mut contents = stream.living()?;
     contents.settings.about.tag(tags, &format!("Stream {}", stream.name()))?;
     Ok(Vec::new())
 }
 
 /// Bounds of tags, also of those that a new stream begins with.
 pub(super) fn check_tags(violations: &mut Violations, tags: &BTreeMap<String, String>) {
-    violations.size("tags", &format!("[{} tags]", tags.len()), tags.len(), 0..=MAX_TAGS);
+    violations.size("tags", &format!("[{} tags]", tags.len()), tags.len(), 0..=MAX_TAG_ENTRIES);
     for (key, value) in tags {
         violations.length("tags.key", key, 1..=MAX_TAG_KEY_CHARS);
         violations.length("tags.value", value, 0..=MAX_TAG_VALUE_CHARS);
     }
+}
+
+/// The keys of tags that are to go.
+pub(super) fn tag_keys(keys: Option<Vec<Text<'_>>>) -> Result<Vec<Text<'_>>, ApiError> {
+    let mut violations = Violations::default();
+    let keys = violations.required("tagKeys", keys);
+    if let Some(keys) = &keys {
+        violations.size("tagKeys", &format!("[{} keys]", keys.len()), keys.len(), 1..=MAX_TAGS);
+        for key in keys {
+            violations.length("tagKeys.member", key, 1..=MAX_TAG_KEY_CHARS);
+        }
+    }
+    violations.done()?;
+    Ok(keys.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -157,11 +172,9 @@ struct RemoveTags<'a> {
 
 pub(super) fn remove_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let input: RemoveTags = parse(body)?;
-    let mut violations = Violations::default();
-    let keys = violations.required("tagKeys", input.tag_keys).unwrap_or_default();
-    violations.done()?;
+    let keys = tag_keys(input.tag_keys)?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    stream.contents().settings.about.tags.retain(|key, _| !keys.iter().any(|gone| **gone == **key));
+    stream.living()?.settings.about.tags.retain(|key, _| !keys.iter().any(|gone| **gone == **key));
     Ok(Vec::new())
 }
 
@@ -204,7 +217,7 @@ pub(super) fn list_tags(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiEr
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let limit = page_limit(input.limit, MAX_TAGS);
     let start = input.exclusive_start_tag_key.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let contents = stream.contents();
+    let contents = stream.living()?;
     let mut rest = contents.settings.about.tags.range::<str, _>((start, Bound::Unbounded));
     let tags = rest.by_ref().take(limit).map(Tag::from).collect();
     json(&ListTagsAnswer { tags, has_more_tags: rest.next().is_some() })

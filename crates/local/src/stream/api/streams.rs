@@ -73,7 +73,7 @@ pub(super) fn create_stream(kinesis: &Kinesis, body: &[u8], now_ms: u64) -> Resu
     };
     let mut settings = Settings::new(on_demand, false);
     settings.max_record_kib = input.max_record_size_in_kib.unwrap_or(DEFAULT_RECORD_KIB);
-    settings.about.tags = tags;
+    settings.about.tag(tags, &format!("Stream {}", name.unwrap_or_default()))?;
     kinesis.create(name.unwrap_or_default(), shards, settings, now_ms)?;
     Ok(Vec::new())
 }
@@ -107,15 +107,7 @@ struct DeleteStream<'a> {
 pub(super) fn delete_stream(kinesis: &Kinesis, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let input: DeleteStream = parse(body)?;
     let stream = kinesis.find(input.stream_name.as_ref(), input.stream_arn.as_ref())?;
-    let consumers = stream.living()?.consumers.len();
-    if consumers > 0 && input.enforce_consumer_deletion != Some(true) {
-        let message = format!(
-            "Stream {} has {consumers} registered consumers, expected EnforceConsumerDeletion to be true",
-            stream.name()
-        );
-        return Err(ApiError::new(ErrorCode::ResourceInUse, message));
-    }
-    kinesis.delete(&stream);
+    kinesis.delete(&stream, input.enforce_consumer_deletion == Some(true))?;
     Ok(Vec::new())
 }
 

@@ -137,7 +137,7 @@ fn a_stream_is_named_by_name_or_arn_or_both_alike() {
         "s",
     ] {
         let shape = "arn:aws:kinesis:us-east-1:000000000000:stream/NAME";
-        let want = format!("InvalidArgumentException: StreamARN is {arn:?}, expected {shape}");
+        let want = format!("InvalidArgumentException: The ARN of the stream is {arn:?}, expected {shape}");
         check_named(json!({ "StreamARN": arn }), Err(&want));
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::stream::contents::Entry;
 use crate::stream::handle::{Config, Kinesis};
+use crate::stream::limits::RESUBSCRIBE;
 
 /// A Kinesis with the stream `s` of one shard and its consumer `c`.
 fn kinesis() -> (Kinesis, Stream, String) {
@@ -158,6 +159,32 @@ async fn what_ends_it_is_told() {
     let body = json!({ "StreamName": "s", "EnforceConsumerDeletion": true });
     let deleted = ended_by(|kinesis, _| call(kinesis, "DeleteStream", body)).await;
     assert_eq!(deleted, "ResourceNotFoundException");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_over_ends_whatever_is_left_to_read() {
+    let (kinesis, stream, arn) = kinesis();
+    let large = || Entry::new("k", vec![b'7'; EVENT_BYTES]);
+    stream.put(vec![large(), large(), large()]).unwrap();
+    let mut first = from_the_start(&kinesis, &arn);
+    next(&mut first).await;
+    event_of_one(&mut first).await;
+    tokio::time::advance(RESUBSCRIBE).await;
+    let mut second = from_the_start(&kinesis, &arn);
+    assert_eq!(next(&mut first).await.unwrap().0, "ResourceInUseException");
+    assert!(next(&mut first).await.is_none());
+    next(&mut second).await;
+    for _ in 0..3 {
+        event_of_one(&mut second).await;
+    }
+}
+
+async fn event_of_one(subscription: &mut Subscription) {
+    let (kind, event) = next(subscription).await.unwrap();
+    assert_eq!(
+        (kind.as_str(), event["Records"].as_array().map(Vec::len)),
+        ("SubscribeToShardEvent", Some(1))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,10 @@ fn a_consumer_is_registered_described_listed_and_deregistered() {
     assert_eq!(by_arn["StreamARN"], ARN);
     let by_name = about(json!({ "StreamARN": ARN, "ConsumerName": "c" })).unwrap();
     assert_eq!(by_name["ConsumerDescription"], by_arn);
+    let all = about(json!({ "StreamARN": ARN, "ConsumerName": "c", "ConsumerARN": arn("c") })).unwrap();
+    assert_eq!(all["ConsumerDescription"], by_arn);
+    let other = about(json!({ "StreamARN": ARN, "ConsumerName": "d", "ConsumerARN": arn("c") })).unwrap_err();
+    assert_eq!(other.code, ErrorCode::InvalidArgument);
     let summary = ok(&kinesis, "DescribeStreamSummary", json!({ "StreamName": "s" }));
     assert_eq!(summary["StreamDescriptionSummary"]["ConsumerCount"], 1);
     let gone = ok(&kinesis, "DeregisterStreamConsumer", json!({ "ConsumerARN": arn("c") }));
@@ -68,7 +72,6 @@ fn what_cannot_be_is_refused() {
         "InvalidArgumentException: Either ConsumerARN, or StreamARN and ConsumerName, should be provided.";
     check_error("DescribeStreamConsumer", json!({}), both);
     check_error("DeregisterStreamConsumer", json!({ "StreamARN": ARN }), both);
-    check_error("DescribeStreamConsumer", json!({ "StreamARN": ARN, "ConsumerARN": arn("c") }), both);
     check_error(
         "DescribeStreamConsumer",
         json!({ "ConsumerARN": ARN }),

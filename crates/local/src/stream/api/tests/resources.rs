@@ -57,7 +57,7 @@ fn a_resource_that_is_not_there_is_named() {
     );
     check_error(
         "UntagResource",
-        json!({ "ResourceARN": format!("{ARN}/consumer/c:1"), "TagKeys": [] }),
+        json!({ "ResourceARN": format!("{ARN}/consumer/c:1"), "TagKeys": ["a"] }),
         &format!("ResourceNotFoundException: Consumer {ARN}/consumer/c:1 of {ARN} not found."),
     );
     check_error(

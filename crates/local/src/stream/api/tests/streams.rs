@@ -94,7 +94,8 @@ fn a_deleted_stream_is_gone_and_its_successor_another() {
     ok(&kinesis, "CreateStream", json!({ "StreamName": "s", "ShardCount": 1 }));
     let refused = read().unwrap_err();
     assert!(refused.message.ends_with("did not come from this stream."), "{refused}");
-    kinesis.delete(&handle); // as by a second caller that was too slow
+    let late = kinesis.delete(&handle, true).unwrap_err(); // a second caller that was too slow
+    assert_eq!(late.code, ErrorCode::ResourceNotFound);
     assert!(kinesis.stream("s").is_some());
     assert_eq!(handle.put(vec![]).unwrap_err().code, ErrorCode::ResourceNotFound);
 }
