@@ -114,6 +114,8 @@ fn start(args: &Args) -> Result<Child> {
         "127.0.0.1:0",
         "--queue",
         "127.0.0.1:0",
+        "--lambda",
+        "127.0.0.1:0",
     ];
     Command::new(folder.join("rivulet"))
         .arg("up")
