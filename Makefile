@@ -5,6 +5,8 @@
 SHELL := /bin/bash
 CARGO := cargo
 BINARIES := -p producer -p consumer -p cli
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help run local invoke test interop soak fuzz lint bench
 
@@ -12,15 +14,15 @@ help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: local ## builds and starts both functions, the stream and the gateway: make run ARGS='--shards 2'
-	@exec target/local/rivulet up $(ARGS)
+	@exec $(TARGET)/local/rivulet up $(ARGS)
 
 local: # the binaries that `run` and `invoke` start
 	@$(CARGO) --version >/dev/null 2>&1 || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
-	@[ -x target/local/rivulet ] || echo "building: a few minutes the first time" >&2
+	@[ -x $(TARGET)/local/rivulet ] || echo "building: a few minutes the first time" >&2
 	@$(CARGO) build --locked --profile local $(BINARIES)
 
 invoke: local ## invokes one function once and prints log and answer: make invoke EVENT=events/consumer/batch.json
-	@target/local/rivulet invoke $(ARGS) $(or $(EVENT),events/producer/one-packet.json)
+	@$(TARGET)/local/rivulet invoke $(ARGS) $(or $(EVENT),events/producer/one-packet.json)
 
 test: ## runs every test
 	$(CARGO) build --locked $(BINARIES)

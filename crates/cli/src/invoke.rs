@@ -27,7 +27,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<End> {
     let binary = args.functions.binary(which)?;
 
     let mut cloud = Cloud::start(Config::default()).await?;
-    let Stream { shards, encrypted, retention_hours, max_record_kib } = template.stream;
+    let Stream { shards, encrypted, retention_hours, max_record_kib, .. } = template.stream;
     let stream = cloud.kinesis().create_stream(STREAM, shards, encrypted)?;
     stream.set_limits(retention_hours, max_record_kib);
     let surroundings = Surroundings {

@@ -87,7 +87,7 @@ fn above_live(write: impl FnOnce()) {
 
 /// What takes the lines above the cursor away.
 fn erased(live: &[String]) -> String {
-    if live.is_empty() { String::new() } else { format!("\u{1b}[{}A\u{1b}[J", live.len()) }
+    if live.is_empty() { String::new() } else { format!("\r\u{1b}[{}A\u{1b}[J", live.len()) }
 }
 
 fn drawn(live: &[String]) -> String {
@@ -145,12 +145,20 @@ fn dimmed(lines: &[u8]) -> String {
 
 /// The counts of a run in one line; `in_queue` is how many messages the queue holds.
 pub(crate) fn counts(tally: &Tally, in_queue: u64) -> String {
-    let mut line = format!(
-        "received {}, acknowledged {}, logged {}",
-        tally.received.get(),
-        tally.acknowledged.get(),
-        tally.logged.get()
-    );
+    let others = other_counts(tally, in_queue);
+    [main_counts(tally)].into_iter().chain(others).collect::<Vec<_>>().join(", ")
+}
+
+/// The counts that every run has.
+fn main_counts(tally: &Tally) -> String {
+    let [received, acknowledged, logged] =
+        [&tally.received, &tally.acknowledged, &tally.logged].map(local::tally::Count::get);
+    format!("received {received}, acknowledged {acknowledged}, logged {logged}")
+}
+
+/// Those of what does not happen in every run, as far as it has.
+fn other_counts(tally: &Tally, in_queue: u64) -> Vec<String> {
+    let mut counts = Vec::new();
     for (name, count) in [
         ("replies", &tally.replies),
         ("repeated", &tally.repeated),
@@ -163,13 +171,13 @@ pub(crate) fn counts(tally: &Tally, in_queue: u64) -> String {
         ("dropped", &tally.dropped),
     ] {
         if count.get() > 0 {
-            let _ = write!(line, ", {name} {}", count.get());
+            counts.push(format!("{name} {}", count.get()));
         }
     }
     if in_queue > 0 {
-        let _ = write!(line, ", in the queue {in_queue}");
+        counts.push(format!("in the queue {in_queue}"));
     }
-    line
+    counts
 }
 
 /// The last word on every packet of a run.

@@ -64,6 +64,8 @@ pub enum OnFailure {
 pub struct Stream {
     /// Its shards; an on-demand one has as many as AWS begins with.
     pub shards: u32,
+    /// Whether it is on-demand.
+    pub on_demand: bool,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// `RetentionPeriodHours`.

@@ -162,11 +162,19 @@ fn stream_of(args: &UpArgs, template: &Template, cloud: &Cloud, remote: Option<R
         let surroundings = Surroundings { stream_arn: arn.clone(), queue_url, access: access.clone() };
         return Ok(Stream { place: Place::Elsewhere(Arc::new(remote)), surroundings, words });
     }
-    let shards = args.shards.unwrap_or(template.stream.shards);
-    let stream = cloud.kinesis().create_stream(&args.stream, shards, template.stream.encrypted)?;
+    let (kinesis, encrypted) = (cloud.kinesis(), template.stream.encrypted);
+    let stream = match args.shards {
+        None if template.stream.on_demand => kinesis.create_on_demand_stream(&args.stream, encrypted)?,
+        shards => kinesis.create_stream(&args.stream, shards.unwrap_or(template.stream.shards), encrypted)?,
+    };
     stream.set_limits(template.stream.retention_hours, template.stream.max_record_kib);
     let endpoint = cloud.kinesis_url().unwrap_or_default();
-    let words = format!("{} ({shards} shards, Kinesis API at {endpoint})", args.stream);
+    let shards = match (stream.shards().len(), args.shards.is_none() && template.stream.on_demand) {
+        (count, true) => format!("{count} shards, on demand"),
+        (1, false) => "1 shard".to_owned(),
+        (count, false) => format!("{count} shards"),
+    };
+    let words = format!("{} ({shards}; Kinesis API at {endpoint})", args.stream);
     let surroundings = Surroundings { stream_arn: stream.arn().to_owned(), queue_url, access: Vec::new() };
     Ok(Stream { place: Place::Here(stream), surroundings, words })
 }

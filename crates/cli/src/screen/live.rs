@@ -51,8 +51,8 @@ impl Watched {
             if seen.len() > RATE_OVER {
                 seen.pop_front();
             }
-            let mut lines =
-                vec![head(rates, &super::counts(&self.tally, self.in_queue()), self.mapping.state())];
+            let mut lines = vec![head(rates, &super::main_counts(&self.tally))];
+            lines.extend(trouble(self.mapping.state(), super::other_counts(&self.tally, self.in_queue())));
             lines.extend(shard_lines(self.shards()));
             super::draw(lines);
             sleep(DRAW_EVERY).await;
@@ -108,13 +108,18 @@ impl Rated {
     }
 }
 
-fn head((received, logged): (u64, u64), counts: &str, state: State) -> String {
-    let state = match state {
-        State::Enabled => "",
-        State::Disabling => ", the mapping is being disabled",
-        State::Disabled => ", the mapping is disabled",
-    };
-    format!("{received} in and {logged} out a second; {counts}{state}")
+fn head((received, logged): (u64, u64), counts: &str) -> String {
+    format!("{received} in and {logged} out a second; {counts}")
+}
+
+/// What else there is to say of the run, in a line of its own: a narrow terminal cuts the ends of lines.
+fn trouble(state: State, mut counts: Vec<String>) -> Option<String> {
+    match state {
+        State::Enabled => {}
+        State::Disabling => counts.insert(0, "the mapping is being disabled".to_owned()),
+        State::Disabled => counts.insert(0, "the mapping is disabled".to_owned()),
+    }
+    (!counts.is_empty()).then(|| counts.join(", "))
 }
 
 /// A line for each shard; where they are many, for those that are furthest behind.
@@ -127,7 +132,7 @@ fn shard_lines(mut shards: Vec<(u64, Progress)>) -> Vec<String> {
     }
     let mut lines: Vec<_> = shards.iter().map(|(behind, shard)| shard_line(*behind, shard)).collect();
     if more > 0 {
-        lines.push(format!("and {more} more shards, which are less far behind"));
+        lines.push(format!("and {more} more shards, none of them further behind"));
     }
     lines
 }
@@ -213,7 +218,18 @@ mod tests {
         let shown: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("shardId-0000000000")).collect();
         let shown: Vec<_> = shown.iter().map(|line| &line[..2]).collect();
         assert_eq!(shown, ["00", "05", "10", "15", "16", "17", "18", "19"]);
-        assert_eq!(lines.last().unwrap(), "and 12 more shards, which are less far behind");
+        assert_eq!(lines.last().unwrap(), "and 12 more shards, none of them further behind");
+    }
+
+    #[test]
+    fn what_is_not_as_always_has_a_line_of_its_own() {
+        assert_eq!(trouble(State::Enabled, vec![]), None);
+        let counts = || vec!["undelivered 2".to_owned(), "queued 2".to_owned()];
+        assert_eq!(trouble(State::Enabled, counts()).unwrap(), "undelivered 2, queued 2");
+        assert_eq!(
+            trouble(State::Disabled, counts()).unwrap(),
+            "the mapping is disabled, undelivered 2, queued 2"
+        );
     }
 
     #[test]

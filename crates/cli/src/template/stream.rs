@@ -31,8 +31,10 @@ pub(super) fn stream(root: &Value, resolver: &Resolver, notes: &mut Vec<String>)
     let properties = &found["Properties"];
     STREAM.note(name, properties, notes)?;
     let of = properties.as_object().cloned().unwrap_or_default();
+    let (shards, on_demand) = shards(name, properties, resolver)?;
     Ok(Stream {
-        shards: shards(name, properties, resolver)?,
+        shards,
+        on_demand,
         encrypted: encrypted(name, &properties["StreamEncryption"])?,
         retention_hours: resolver.within(
             name,
@@ -51,7 +53,8 @@ pub(super) fn stream(root: &Value, resolver: &Resolver, notes: &mut Vec<String>)
     })
 }
 
-fn shards(name: &str, properties: &Value, resolver: &Resolver) -> Result<u32> {
+/// How many there are, and whether that is the service's affair.
+fn shards(name: &str, properties: &Value, resolver: &Resolver) -> Result<(u32, bool)> {
     let details = &properties["StreamModeDetails"];
     MODE.check(&format!("StreamModeDetails of {name}"), details)?;
     let of = properties.as_object().cloned().unwrap_or_default();
@@ -59,12 +62,12 @@ fn shards(name: &str, properties: &Value, resolver: &Resolver) -> Result<u32> {
     let mode = if details.is_null() { &provisioned } else { &details["StreamMode"] };
     match mode.as_str() {
         Some("ON_DEMAND") => match properties["ShardCount"] {
-            Value::Null => Ok(ON_DEMAND_SHARDS),
+            Value::Null => Ok((ON_DEMAND_SHARDS, true)),
             ref shards => bail!("ShardCount of {name} is {shards}, an ON_DEMAND stream takes none"),
         },
         Some("PROVISIONED") => {
             let shards = resolver.within(name, &of, "ShardCount", 0, 1..=MAX_SHARDS)?;
-            u32::try_from(shards).with_context(|| format!("ShardCount of {name}"))
+            Ok((u32::try_from(shards).with_context(|| format!("ShardCount of {name}"))?, false))
         }
         _ => bail!("StreamMode of {name} is {mode}, expected ON_DEMAND or PROVISIONED"),
     }

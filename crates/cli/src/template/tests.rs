@@ -7,7 +7,8 @@ const TEMPLATE: &str = include_str!("../../../../template.yaml");
 #[test]
 fn the_projects_own_template_is_understood() {
     let template = Template::parse(TEMPLATE, &[]).unwrap();
-    let stream = Stream { shards: 4, encrypted: true, retention_hours: 48, max_record_kib: 1024 };
+    let stream =
+        Stream { shards: 4, on_demand: true, encrypted: true, retention_hours: 48, max_record_kib: 1024 };
     assert_eq!(template.stream, stream);
     assert_eq!(template.producer.timeout, Duration::from_secs(20));
     let variable = |name: &str| {
@@ -78,7 +79,8 @@ fn parameters_stand_in_for_their_defaults() {
 fn conditions_and_mappings_give_the_values_that_they_would_in_aws() {
     let parameters = [("ShardCount", "3"), ("RetentionHours", "168"), ("MaxRecordMiB", "4")];
     let template = under(&parameters).unwrap();
-    let stream = Stream { shards: 3, encrypted: true, retention_hours: 168, max_record_kib: 4096 };
+    let stream =
+        Stream { shards: 3, on_demand: false, encrypted: true, retention_hours: 168, max_record_kib: 4096 };
     assert_eq!(template.stream, stream);
     let most = ("MAX_RECORD_BYTES".to_owned(), Variable::Text("4194304".into()));
     assert!(template.producer.environment.contains(&most));

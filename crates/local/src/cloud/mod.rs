@@ -22,7 +22,7 @@
 //! cloud.map(&stream, &consumer, settings, Some(mapping::Destination::Queue(refused)));
 //!
 //! stream.put(vec![Entry::new("customer-7", "one order")])?;
-//! cloud.settled().await;
+//! tokio::time::timeout(std::time::Duration::from_secs(20), cloud.settled()).await?;
 //! assert!(log.text().contains("one order"));
 //! assert!(cloud.queue().bodies().is_empty());
 //! cloud.stop().await;

@@ -18,7 +18,7 @@ use super::api::{Desk, Job};
 use super::freezer::Freezer;
 use super::log::Log;
 use super::tail::{Ear, Tail};
-use super::{FunctionConfig, Outcome, error_object, seconds};
+use super::{FunctionConfig, Outcome, error_object, platform_line, seconds};
 use crate::http;
 
 /// Longest wait for the last output of a process that has ended.
@@ -235,12 +235,7 @@ impl Environment {
 
     /// Says in the function's log, as Lambda does, what became of the environment.
     async fn fail(&self, error_type: &str, message: String) -> Ended {
-        let time = jiff::Timestamp::now();
-        let line = serde_json::json!({
-            "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform",
-            "function": self.config.name, "errorType": error_type, "message": message,
-        });
-        let line = format!("{line}\n").into_bytes();
+        let line = platform_line(&self.config.name, error_type, &message);
         self.ear.hear(&line);
         self.log.lines(line).await;
         Ended::With(Outcome::FunctionError(error_object(error_type, &message)))

@@ -181,7 +181,14 @@ impl Function {
                 Some(environment) => environment,
                 None => match self.start(init_limit).await {
                     Ok(environment) => environment,
-                    Err(error) => return Outcome::NotInvoked(error),
+                    Err(error) => {
+                        // Whoever looks at the log alone is to see it too.
+                        self.inner
+                            .log
+                            .lines(platform_line(&self.inner.config.name, "Runtime.ExitError", &error))
+                            .await;
+                        return Outcome::NotInvoked(error);
+                    }
                 },
             };
             match environment.invoke(request_id, event, taken, tail).await {
@@ -238,6 +245,16 @@ pub(crate) fn request_id() -> String {
 /// The error object that Lambda answers with.
 fn error_object(error_type: &str, message: &str) -> Bytes {
     json!({ "errorType": error_type, "errorMessage": message }).to_string().into()
+}
+
+/// A line of a function's log that is not the function's own.
+fn platform_line(function: &str, error_type: &str, message: &str) -> Vec<u8> {
+    let time = jiff::Timestamp::now();
+    let line = json!({
+        "timestamp": format!("{time:.3}"), "level": "ERROR", "type": "platform",
+        "function": function, "errorType": error_type, "message": message,
+    });
+    format!("{line}\n").into_bytes()
 }
 
 /// How long something took, for the words of a report.

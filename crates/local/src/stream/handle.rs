@@ -12,7 +12,7 @@ use super::contents::{
 };
 use super::error::{ApiError, ErrorCode};
 use super::id::ShardId;
-use super::limits::MAX_GET_BYTES;
+use super::limits::{MAX_GET_BYTES, ON_DEMAND_SHARDS};
 use super::shard::{Position, Read, Shard};
 use crate::faults::Faults;
 
@@ -98,6 +98,15 @@ impl Kinesis {
     pub fn create_stream(&self, name: &str, shards: u32, encrypted: bool) -> Result<Stream, ApiError> {
         super::api::check_new_stream(name, shards)?;
         self.create(name, shards, Settings::new(false, encrypted), now_ms())
+    }
+
+    /// Makes an on-demand stream, ready at once. It has four shards, as in AWS, and does not grow.
+    ///
+    /// # Errors
+    /// As [`create_stream`](Self::create_stream).
+    pub fn create_on_demand_stream(&self, name: &str, encrypted: bool) -> Result<Stream, ApiError> {
+        super::api::check_new_stream(name, ON_DEMAND_SHARDS)?;
+        self.create(name, ON_DEMAND_SHARDS, Settings::new(true, encrypted), now_ms())
     }
 
     /// The stream of that name.
