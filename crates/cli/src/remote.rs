@@ -10,6 +10,8 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::ProvideCredentials;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_shard_iterator::GetShardIteratorOutput;
+use aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use local::mapping::{Lineage, Source, Unreadable};
 use local::stream::{Position, Read, Record, ShardId};
@@ -21,6 +23,11 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Longest wait for one answer: ten megabytes of records over a slow line.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much earlier than the clock here says a time is tried that the service takes for one to come: at first, and at
+/// most. Requests of a clock that is five minutes wrong are refused in any case, unless the SDK corrects it.
+const FIRST_BACK: Duration = Duration::from_secs(1);
+const FURTHEST_BACK: Duration = Duration::from_secs(1024);
 
 /// A stream behind the Kinesis API.
 pub(crate) struct Remote {
@@ -68,8 +75,33 @@ impl Remote {
         {
             return Ok(iterator.clone());
         }
+        let given = self.asking(shard, from).send().await.map_err(|error| unreadable(&error))?;
+        self.keep(shard, from, given)
+    }
+
+    /// A position that `now_ms` means, as far as the service has come: it refuses a time that is to come, and a clock here
+    /// may be ahead of its own. Then it is a time before, so that nothing is missed and something may come that was there.
+    async fn since(&self, shard: ShardId, now_ms: u64) -> Result<Position, Unreadable> {
+        let mut back = Duration::ZERO;
+        loop {
+            let ms = now_ms.saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX));
+            let from = Position::AtTimestamp(ms);
+            match self.asking(shard, from).send().await {
+                Ok(given) => {
+                    self.keep(shard, from, given)?;
+                    return Ok(from);
+                }
+                Err(error) if error.code() == Some("InvalidArgumentException") && back < FURTHEST_BACK => {
+                    back = (4 * back).max(FIRST_BACK);
+                }
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+    }
+
+    fn asking(&self, shard: ShardId, from: Position) -> GetShardIteratorFluentBuilder {
         let ask = self.client.get_shard_iterator().stream_arn(&self.arn).shard_id(shard.to_string());
-        let ask = match from {
+        match from {
             Position::TrimHorizon => ask.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Position::Latest => ask.shard_iterator_type(ShardIteratorType::Latest),
             Position::AtTimestamp(ms) => ask.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(
@@ -81,8 +113,15 @@ impl Remote {
             Position::After(number) => ask
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number.to_string()),
-        };
-        let given = ask.send().await.map_err(|error| unreadable(&error))?;
+        }
+    }
+
+    fn keep(
+        &self,
+        shard: ShardId,
+        from: Position,
+        given: GetShardIteratorOutput,
+    ) -> Result<String, Unreadable> {
         let iterator =
             given.shard_iterator.ok_or_else(|| Unreadable::Now("the answer held no iterator".into()))?;
         self.kept().insert(shard, (from, iterator.clone()));
@@ -109,7 +148,9 @@ impl Source for Remote {
             for shard in page.shards.unwrap_or_default() {
                 let parents = shard.parent_shard_id.into_iter().chain(shard.adjacent_parent_shard_id);
                 let parents = parents.map(|id| shard_id(&id)).collect::<Result<_, _>>()?;
-                shards.push(Lineage { id: shard_id(&shard.shard_id)?, parents });
+                // What was trimmed is not told of, so the oldest record that is left will do.
+                let begins = Position::TrimHorizon;
+                shards.push(Lineage { id: shard_id(&shard.shard_id)?, parents, begins });
             }
             next = page.next_token;
             if next.is_none() {
@@ -118,9 +159,16 @@ impl Source for Remote {
         }
     }
 
-    /// Left as it is: reading keeps the iterator that was made first.
-    async fn fix(&self, _: ShardId, from: Position) -> Result<Position, Unreadable> {
-        Ok(from)
+    /// The end of a shard becomes the time that it is: an iterator would keep its place too, but not for longer than five
+    /// minutes, and not beyond a read that failed.
+    async fn fix(&self, shard: ShardId, from: Position) -> Result<Position, Unreadable> {
+        match from {
+            Position::Latest => {
+                let now_ms = jiff::Timestamp::now().as_millisecond();
+                self.since(shard, u64::try_from(now_ms).unwrap_or_default()).await
+            }
+            lasting => Ok(lasting),
+        }
     }
 
     async fn read(&self, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
@@ -202,4 +250,86 @@ fn record(record: aws_sdk_kinesis::types::Record) -> Result<Record, String> {
             .unwrap_or_default(),
         encrypted: record.encryption_type.is_some_and(|kind| kind.as_str() == "KMS"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::config::{Credentials, Region};
+    use local::stream::{Config, Entry, Kinesis, Stream};
+
+    use super::*;
+
+    /// A stream that holds one record, behind the API of this machine; and the time, behind that of the record.
+    async fn behind_the_api() -> (Stream, ShardId, Remote, u64) {
+        let kinesis = Kinesis::new(Config::local());
+        let stream = kinesis.create_stream("s", 1, false).unwrap();
+        let shard = stream.shards()[0].id;
+        put(&stream, "early");
+        let arrival_ms = stream.read(&shard, &Position::TrimHorizon, 1, 1).unwrap().records[0].arrival_ms;
+        while now_ms() <= arrival_ms {
+            tokio::task::yield_now().await;
+        }
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(kinesis.serve(listener, std::future::pending()));
+        let config = aws_sdk_kinesis::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .endpoint_url(endpoint)
+            .build();
+        let remote = Remote {
+            client: Client::from_conf(config),
+            arn: stream.arn().to_owned(),
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            access: Vec::new(),
+            iterators: Mutex::default(),
+        };
+        (stream, shard, remote, now_ms())
+    }
+
+    fn put(stream: &Stream, data: &'static str) {
+        stream.put(vec![Entry::new("k", data)]).unwrap();
+    }
+
+    fn now_ms() -> u64 {
+        u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap()
+    }
+
+    async fn data(remote: &Remote, shard: ShardId, from: Position) -> Vec<Vec<u8>> {
+        let read = tokio::time::timeout(PATIENCE, remote.read(shard, from, 10)).await;
+        let records = read.expect("nothing comes").unwrap().records;
+        records.iter().map(|record| record.data.to_vec()).collect()
+    }
+
+    /// "GetRecords": an iterator expires after five minutes; and one that a read failed with is not trusted any more.
+    #[tokio::test]
+    async fn what_comes_behind_the_newest_record_is_read_although_a_read_failed_before() {
+        let (stream, shard, remote, _) = behind_the_api().await;
+        let from = remote.fix(shard, Position::Latest).await.unwrap();
+        put(&stream, "late");
+        remote.kept().insert(shard, (from, "no iterator".into()));
+        assert!(matches!(remote.read(shard, from, 10).await, Err(Unreadable::Now(_))));
+        assert_eq!(data(&remote, shard, from).await, [b"late"]);
+        assert_eq!(remote.fix(shard, from).await, Ok(from));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_ahead_of_the_services_misses_nothing() {
+        for ahead_ms in [900, 2_500, 30_000, 290_000] {
+            let (stream, shard, remote, now_ms) = behind_the_api().await;
+            let from = remote.since(shard, now_ms + ahead_ms).await.unwrap();
+            put(&stream, "late");
+            let data = data(&remote, shard, from).await;
+            assert_eq!(data.last().unwrap(), b"late", "{ahead_ms}");
+            let Position::AtTimestamp(from_ms) = from else { panic!("{from:?}") };
+            assert!(
+                from_ms + 3 * ahead_ms.max(1_000) >= now_ms,
+                "{ahead_ms}: it goes no further back than it must"
+            );
+        }
+        let (_stream, shard, remote, now_ms) = behind_the_api().await;
+        assert!(remote.since(shard, now_ms + 7_200_000).await.is_err());
+    }
 }

@@ -67,8 +67,8 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// How long requests in flight get once the server is told to stop.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long requests in flight get, once a server is told to stop, from those who say nothing else.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long to leave a listener alone that cannot accept, as when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -76,10 +76,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What an HTTP/2 client may send ahead: the default of 64 KiB would stop it many times in one `PutRecords`.
 const WINDOW: u32 = 1 << 20;
 
-/// Answers requests on `listener` until `stop` resolves; then accepts no more, lets requests in flight end for two
-/// seconds, and closes what is left. A handler that gives no response breaks its connection.
-pub(crate) async fn serve<H, F>(listener: TcpListener, handler: H, stop: impl Future<Output = ()>)
-where
+/// Answers requests on `listener` until `stop` resolves; then accepts no more, lets requests in flight end within the
+/// grace, and closes what is left. A handler that gives no response breaks its connection.
+pub(crate) async fn serve<H, F>(
+    listener: TcpListener,
+    handler: H,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) where
     H: Fn(Request, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output: Into<Option<Response>>> + Send + 'static,
 {
@@ -105,7 +109,7 @@ where
     drop(listener);
     stopping.send_replace(true);
     let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(GRACE, all).await.is_err() {
+    if timeout(grace, all).await.is_err() {
         connections.shutdown().await;
     }
 }

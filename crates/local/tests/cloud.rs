@@ -8,7 +8,8 @@ mod odd;
 #[allow(dead_code, reason = "some of it is for other tests")]
 mod http;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use local::cloud::{Cloud, Config, FREE, Inputs, Port, Reached};
 use local::gateway::Batching;
@@ -16,6 +17,7 @@ use local::invoke::Asynchronous;
 use local::mapping::{Destination, Settings};
 use local::runtime::{Logbook, Outcome};
 use local::stream::Entry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use odd::odd;
@@ -121,6 +123,103 @@ async fn clouds_stand_beside_each_other() {
     other.stop().await;
 }
 
+/// Waits until it is so.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let poll = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("no {what}"));
+}
+
+/// Stops a cloud while a request to the gateway and a synchronous invocation hang in their function until it times out;
+/// gives the status lines of the answers, and how long it took.
+async fn stopped_meanwhile(grace: Duration, function_timeout: Duration) -> ([String; 2], Duration) {
+    let odd = odd(1, &[]);
+    let mut cloud = Cloud::start(Config { grace, ..Config::default() }).await.unwrap();
+    let mut config = cloud.function_config("odd", odd.binary());
+    config.timeout = function_timeout;
+    let inputs = Inputs { udp: FREE, batching: Batching { count: 1, window: Duration::ZERO }, http: FREE };
+    let log = Logbook::default();
+    let producer = cloud.add_producer(config, log.sink(), Asynchronous::default(), inputs).await;
+    let request = |port: u16, path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: c\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let request = head + body;
+        tokio::spawn(async move {
+            let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            socket.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // A connection that is closed at once may be reset.
+            let _ = socket.read_to_string(&mut answer).await;
+            answer.lines().next().unwrap_or_default().to_owned()
+        })
+    };
+    let gateway = request(producer.unwrap().http.port(), "/", "data: aGFuZw==\r\n", "hello");
+    let path = "/2015-03-31/functions/odd/invocations";
+    let invoke = request(cloud.lambda_address().port(), path, "", "\"hang\"");
+    until("events", || log.text().matches("got ").count() == 2).await;
+    let (began, tally) = (Instant::now(), cloud.tally().clone());
+    assert!(cloud.stop().await.is_empty());
+    assert_eq!((tally.received.get(), tally.abandoned.get()), (1, 1), "each packet is counted");
+    let took = began.elapsed();
+    assert_eq!(odd.processes(), 0);
+    ([gateway.await.unwrap(), invoke.await.unwrap()], took)
+}
+
+#[tokio::test]
+async fn requests_under_way_have_the_grace_and_no_more() {
+    let (answers, took) = stopped_meanwhile(Duration::ZERO, PATIENCE).await;
+    assert_eq!(answers, ["", ""]);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let longer_than_the_default = Duration::from_millis(2_100);
+    let (answers, took) = stopped_meanwhile(PATIENCE, longer_than_the_default).await;
+    assert_eq!(answers, ["HTTP/1.1 502 Bad Gateway", "HTTP/1.1 200 OK"]);
+    assert!(took < PATIENCE, "{took:?}");
+}
+
+/// A stream elsewhere is one of which only the records are seen that were read.
+#[tokio::test]
+async fn a_batch_of_a_stream_elsewhere_comes_to_its_end_within_the_grace() {
+    let odd = odd(1, &[]);
+    let mut cloud = Cloud::start(Config { grace: PATIENCE, ..Config::default() }).await.unwrap();
+    let stream = cloud.create_stream("orders", 1).unwrap();
+    let mut config = cloud.function_config("odd", odd.binary());
+    config.timeout = Duration::from_secs(1);
+    let log = Logbook::default();
+    let function = cloud.add_function(config, log.sink(), Asynchronous::default());
+    let settings = Settings { batch_size: 1, attempts: Some(0), ..Settings::default() };
+    let mapping = cloud.map_remote(Arc::new(stream.clone()), &function, settings, None);
+    stream.put(vec![Entry::new("k", "fine"), Entry::new("k", "hang")]).unwrap();
+    until("hanging record", || log.text().contains("aGFuZw==")).await;
+    assert_eq!(mapping.progress()[0].handled, 1);
+    // An old record more than the packets that were put there: it is not one of theirs that makes up for it.
+    let tally = cloud.tally().clone();
+    tally.logged.add(1);
+    let unfinished = cloud.stop().await;
+    assert_eq!((tally.discarded.get(), unfinished.records.len()), (1, 0));
+}
+
+/// Three packets in one record, as in an aggregate.
+#[tokio::test]
+async fn packets_that_are_in_the_log_are_not_waited_for_however_few_their_records_are() {
+    let odd = odd(1, &[]);
+    let mut cloud = Cloud::start(Config { grace: PATIENCE, ..Config::default() }).await.unwrap();
+    let stream = cloud.create_stream("orders", 1).unwrap();
+    let config = cloud.function_config("odd", odd.binary());
+    let function = cloud.add_function(config, Logbook::default().sink(), Asynchronous::default());
+    let mapping = cloud.map_remote(Arc::new(stream.clone()), &function, Settings::default(), None);
+    stream.put(vec![Entry::new("k", "fine")]).unwrap();
+    until("end of the record", || mapping.progress().first().is_some_and(|shard| shard.handled == 1)).await;
+    let tally = cloud.tally().clone();
+    tally.acknowledged.add(3);
+    tally.logged.add(3);
+    let began = Instant::now();
+    assert!(cloud.stop().await.is_empty());
+    assert!(began.elapsed() < PATIENCE);
+}
+
 #[tokio::test]
 async fn nothing_is_left_of_a_cloud_that_was_stopped_or_dropped() {
     for dropped in [false, true] {
@@ -139,11 +238,15 @@ async fn nothing_is_left_of_a_cloud_that_was_stopped_or_dropped() {
             port_of(cloud.queue().endpoint()),
             port_of(cloud.kinesis_url().unwrap()),
         ];
-        if dropped {
-            drop(cloud)
-        } else {
-            drop(cloud.stop().await)
+        if !dropped {
+            assert!(cloud.stop().await.is_empty());
+            assert_eq!(odd.processes(), 0);
+            for port in ports {
+                assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "{port}");
+            }
+            continue;
         }
+        drop(cloud);
         let gone = async {
             for port in ports {
                 while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {

@@ -186,6 +186,21 @@ async fn an_asynchronous_event_that_fails_three_times_is_in_the_queue_whole_and_
     assert_eq!(counts.map(local::tally::Count::get), [1, 0, 1, 1, 0], "no try had its say: the queue has it");
 }
 
+/// The first try has its say, and the process is gone; no further one begins.
+#[tokio::test]
+async fn packets_are_given_again_only_by_a_try_that_takes_them() {
+    let lambda = Lambda::start(Duration::ZERO, true).await;
+    lambda.invoke("odd", "Event", r#"{"Data":"undelivered and gone"}"#).await;
+    until("a second start", || lambda.odd.function.cold_starts() > 1).await;
+    let tally = Arc::clone(&lambda.tally);
+    assert_eq!([&tally.received, &tally.repeated].map(local::tally::Count::get), [1, 0]);
+    let left = lambda.stop().await;
+    // Whoever gives what is left to the function gives it again.
+    assert_eq!((left.len(), left[0].packets), (1, 1));
+    assert_eq!([&tally.received, &tally.repeated].map(local::tally::Count::get), [1, 1]);
+    assert_eq!(tally.abandoned.get(), 0);
+}
+
 #[tokio::test]
 async fn without_a_destination_an_event_that_was_given_up_is_kept_for_the_end() {
     let lambda = Lambda::start(Duration::ZERO, false).await;

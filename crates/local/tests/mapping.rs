@@ -8,7 +8,9 @@ mod odd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local::mapping::{self, Bucket, Destination, Event, Kept, Listener, Rest, Settings, State, UnderWay};
+use local::mapping::{
+    self, Bucket, Destination, Event, Kept, Listener, Progress, Rest, Settings, State, UnderWay,
+};
 use local::runtime::Function;
 use local::stream::{Config, Entry, Kinesis, Position, ShardId, Stream, hash_key};
 use serde_json::Value;
@@ -88,7 +90,7 @@ fn kinesis_split(kinesis: &Kinesis, stream: &Stream) -> Vec<ShardId> {
         "StreamName": "s", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": (1_u128 << 127).to_string(),
     });
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
-    kinesis.call("Kinesis_20131202.SplitShard", body.to_string().as_bytes(), now + 60_000).unwrap();
+    kinesis.call("Kinesis_20131202.SplitShard", body.to_string().as_bytes(), now).unwrap();
     stream.shards().into_iter().map(|shard| shard.id).collect()
 }
 
@@ -151,14 +153,6 @@ async fn a_mapping_that_was_disabled_goes_on_where_it_was_and_misses_nothing() {
     let settings = Settings { batch_size: 2, from: Position::Latest, enabled: false, ..Settings::default() };
     let mut started = Mapping::start(&stream, &odd.function, settings, None);
     let mapping = started.mapping.clone();
-    let until = async |what: &str, is: &dyn Fn() -> bool| {
-        let poll = async {
-            while !is() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("no {what}"));
-    };
     until("shard", &|| !mapping.progress().is_empty()).await;
     // What was there before is behind it; what comes now is read once it is enabled.
     let shard = stream.shards()[0].id;
@@ -222,19 +216,86 @@ async fn a_shard_whose_turn_never_came_is_among_the_rests() {
     let settings = Settings { enabled: false, ..Settings::default() };
     let started = Mapping::start(&stream, &odd.function, settings, None);
     let mapping = started.mapping.clone();
-    let begun = async {
-        while mapping.progress().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    until("shard", &|| !mapping.progress().is_empty()).await;
+    let put = |from: u32| {
+        let entry = |number| Entry::new(&format!("key-{number}"), format!("record {number:02}"));
+        stream.put((from..from + 20).map(entry).collect()).unwrap();
     };
-    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    put(0);
     let shards = kinesis_split(&kinesis, &stream);
+    put(20);
     started.stop.send(true).unwrap();
     let rests = started.rests.await.unwrap();
     let mut known: Vec<_> = rests.iter().map(|rest| rest.shard).collect();
     known.sort_unstable();
     assert_eq!(known, shards);
-    assert!(rests.iter().all(|rest| rest.next == Some(Position::TrimHorizon)), "{rests:?}");
+    let unread =
+        |rest: &Rest| stream.read(&rest.shard, &rest.next.unwrap(), 100, usize::MAX).unwrap().records;
+    let mut left: Vec<_> = rests.iter().flat_map(unread).map(|record| record.data).collect();
+    left.sort_unstable();
+    assert!(left.iter().eq((0..40).map(|number| format!("record {number:02}")).collect::<Vec<_>>().iter()));
+}
+
+/// A mapping that is disabled reads nothing, so retention comes before it: in the shard that it began with, in one that
+/// waits for its parent, and in one that came since.
+#[tokio::test]
+async fn records_that_are_trimmed_before_a_shard_was_read_are_told_of() {
+    for from in [Position::TrimHorizon, Position::AtTimestamp(0), Position::Latest] {
+        for split_first in [true, false] {
+            check_trimmed(from, split_first).await;
+        }
+    }
+}
+
+async fn check_trimmed(from: Position, split_first: bool) {
+    let kinesis = Kinesis::new(Config { retention: Some(Duration::from_millis(20)), ..Config::local() });
+    kinesis.create_stream("s", 1, false).unwrap();
+    let (stream, odd) = (kinesis.stream("s").unwrap(), odd(1, &[]));
+    if split_first {
+        kinesis_split(&kinesis, &stream);
+    }
+    let settings = Settings { enabled: false, from, ..Settings::default() };
+    let mut started = Mapping::start(&stream, &odd.function, settings, None);
+    let mapping = started.mapping.clone();
+    let is_fixed =
+        || matches!(mapping.progress().first(), Some(Progress { next: Some(Position::At(_)), .. }));
+    until("place to begin at", &is_fixed).await;
+    if from == Position::Latest && split_first {
+        until("place to begin at in each shard", &|| {
+            mapping.progress().iter().filter(|shard| matches!(shard.next, Some(Position::At(_)))).count() == 3
+        })
+        .await;
+    }
+    let entries = || (0..20).map(|number| Entry::new(&format!("key-{number}"), "fine")).collect();
+    stream.put(entries()).unwrap();
+    if !split_first {
+        kinesis_split(&kinesis, &stream);
+        stream.put(entries()).unwrap();
+    }
+    let given = stream.counts().appended;
+    until("trimming", &|| stream.counts().trimmed == given).await;
+    mapping.enable();
+    let told = |events: &Vec<Event>| {
+        let told = events.iter().map(|event| if let Event::Trimmed(records) = event { *records } else { 0 });
+        told.sum::<u64>()
+    };
+    let all = started.events.wait_for(|events| told(events) >= given);
+    let all = tokio::time::timeout(PATIENCE, all).await;
+    let told = told(&all.unwrap_or_else(|_| panic!("{from:?}, {split_first}: not all is told")).unwrap());
+    assert_eq!(told, given, "{from:?}, {split_first}");
+    started.stop.send(true).unwrap();
+    let rests = started.rests.await.unwrap();
+    assert!(rests.iter().all(|rest| rest.records.is_empty()), "{from:?}, {split_first}");
+}
+
+/// Waits until it is so.
+async fn until(what: &str, is: &dyn Fn() -> bool) {
+    let poll = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("no {what}"));
 }
 
 /// A record that the function never handled is at its end when its retention is.

@@ -13,6 +13,9 @@ use local::runtime::{Function, LogSink, Outcome, PAYLOAD_BYTES};
 
 use odd::{function, odd};
 
+/// Longest wait of a test for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn one_environment_serves_one_invocation_after_the_other() {
     let odd = odd(1, &[]);
@@ -77,6 +80,7 @@ async fn an_invocation_under_way_ends_when_the_function_is_stopped() {
             tokio::task::yield_now().await;
         }
         odd.function.stop().await;
+        assert_eq!(odd.processes(), 0, "of those that had an event too");
     };
     let (under_way, waiting, ()) = tokio::join!(odd.invoke("hang"), odd.invoke("answer"), stop);
     assert!(matches!(under_way, Outcome::FunctionError(_)), "{under_way:?}");
@@ -164,7 +168,7 @@ async fn until(what: &str, is: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), poll).await.unwrap_or_else(|_| panic!("no {what}"));
+    tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("no {what}"));
 }
 
 /// "Lambda execution environment lifecycle": background work that was not complete when the answer was given resumes
@@ -179,8 +183,13 @@ async fn work_behind_the_answer_stops_with_a_frozen_environment_and_goes_on_with
     let stopped_at = ticks();
     tokio::time::sleep(Duration::from_millis(30)).await; // a time in which nothing must come
     assert_eq!(ticks(), stopped_at);
-    assert_eq!(odd.answer("answer").await, process.as_str(), "the same process");
-    until("more work", || ticks() > stopped_at).await;
+    // An invocation may be over before there was time for any.
+    let more = async {
+        while ticks() == stopped_at {
+            assert_eq!(odd.answer("answer").await, process.as_str(), "the same process");
+        }
+    };
+    tokio::time::timeout(PATIENCE, more).await.expect("no more work");
     odd.function.stop().await;
     assert!(!Path::new(&format!("/proc/{process}")).exists());
 }
@@ -203,6 +212,52 @@ async fn a_frozen_environment_fails_ends_and_logs_as_any_other() {
     let log = odd.log();
     assert!(log.contains("error of two\n") && log.contains("no end\n"), "{log}");
     assert!(matches!(odd.invoke("answer").await, Outcome::NotInvoked(_)));
+}
+
+/// "Lambda execution environment lifecycle": what a function has started does not outlive its environment.
+#[tokio::test]
+async fn nothing_that_a_process_has_started_outlives_it() {
+    for freeze in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = odd(1, &[("FOLDER", folder.path().to_str().unwrap())]);
+        let odd = if freeze { odd.frozen() } else { odd };
+        odd.answer("tick").await;
+        odd.check_fails("exit", "Runtime.ExitError", "exit status: 7").await;
+        until("end of what was started", || odd.processes() == 1).await;
+        let process = odd.answer("tick").await.as_str().unwrap().to_owned();
+        until("start in the background", || odd.processes() > 1).await;
+        assert!(std::process::Command::new("kill").args(["-9", &process]).status().unwrap().success());
+        until("end of all", || odd.processes() == 0).await;
+        // Its end may be known before it is given the event, or not.
+        let next = odd.invoke("answer").await;
+        assert!(!matches!(next, Outcome::NotInvoked(_)), "{next:?}");
+        odd.answer("tick").await;
+        odd.function.stop().await;
+        until("end of all", || odd.processes() == 0).await;
+    }
+}
+
+/// Whoever invokes is so busy that a process has taken the event and ended before it looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_was_taken_is_given_to_no_other_process() {
+    let odd = odd(1, &[]);
+    const TIMES: usize = 20;
+    for _ in 0..TIMES {
+        let busy = async {
+            loop {
+                std::thread::sleep(Duration::from_millis(10));
+                tokio::task::yield_now().await;
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = busy => unreachable!(),
+            outcome = odd.invoke("exit") => outcome,
+        };
+        assert!(matches!(outcome, Outcome::FunctionError(_)), "{outcome:?}");
+    }
+    odd.function.stop().await;
+    assert_eq!(odd.log().matches("got \"exit\"").count(), TIMES);
 }
 
 #[tokio::test]

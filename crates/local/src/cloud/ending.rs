@@ -37,7 +37,8 @@ impl Unfinished {
 
 impl Cloud {
     /// Resolves when every record of the streams here is at its end in every mapping of them: handled, given up or
-    /// removed by retention; and what the functions wrote about them has come to the logs. It may never, where a mapping is disabled or tries for ever: put a time limit around it.
+    /// removed by retention; and what the functions wrote about them has come to the logs. It may never, where a mapping
+    /// is disabled or tries for ever: put a time limit around it.
     pub async fn settled(&self) {
         while !self.mappings.iter().all(Mapped::is_through) {
             sleep(LOOK_EVERY).await;
@@ -58,7 +59,7 @@ impl Cloud {
             unfinished.events.extend(left.unwrap_or_default());
         }
         let all = async {
-            while !self.mappings.iter().all(|mapped| mapped.is_done(self.tally.acknowledged.get())) {
+            while !self.mappings.iter().all(|mapped| mapped.is_done(&self.tally)) {
                 sleep(LOOK_EVERY).await;
             }
         };

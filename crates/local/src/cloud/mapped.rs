@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::gateway::Notes;
-use crate::mapping::{Event, Kept, Listener, Mapping, State};
+use crate::mapping::{Event, Kept, Listener, Mapping, Progress, State};
 use crate::stream::{Position, Stream};
-use crate::tally::{Count, Tally};
+use crate::tally::Tally;
 
 /// A mapping, and what it reads.
 #[derive(Clone)]
@@ -13,8 +13,6 @@ pub(super) struct Mapped {
     pub(super) mapping: Mapping,
     /// None of a stream elsewhere.
     pub(super) stream: Option<Stream>,
-    /// Records that are at their end.
-    pub(super) done: Arc<Count>,
 }
 
 impl Mapped {
@@ -25,7 +23,7 @@ impl Mapped {
         stream.shards().iter().all(|shard| {
             let unread = |from| stream.unread(&shard.id, &from).unwrap_or(0);
             match progress.iter().find(|progress| progress.shard == shard.id) {
-                None => unread(Position::TrimHorizon) == 0,
+                None => unread(Position::At(shard.starting)) == 0,
                 Some(shard) => {
                     shard.waiting == 0
                         && shard.under_way.is_empty()
@@ -35,22 +33,28 @@ impl Mapped {
         })
     }
 
-    /// Whether waiting for it would bring nothing more. Of a stream elsewhere nothing is known but what was put there.
-    pub(super) fn is_done(&self, acknowledged: u64) -> bool {
+    /// Whether waiting for it would bring nothing more. Of a stream elsewhere it is not known what it holds: there it has
+    /// to be through with what it has read, and the packets that were put there have to be in the consumer's log, or
+    /// given up.
+    pub(super) fn is_done(&self, tally: &Tally) -> bool {
+        let acknowledged = tally.acknowledged.get();
         match (self.mapping.state(), &self.stream) {
             (State::Disabled, _) => true,
             (_, Some(_)) => self.is_through(),
-            (_, None) => self.done.get() >= acknowledged,
+            (_, None) => {
+                let is_idle = |shard: &Progress| shard.waiting == 0 && shard.under_way.is_empty();
+                self.mapping.progress().iter().all(is_idle)
+                    && tally.logged.get() + tally.discarded.get() >= acknowledged
+            }
         }
     }
 }
 
 /// Counts what a mapping tells of, and passes on what a person should know.
-pub(super) fn listener(tally: Arc<Tally>, done: Arc<Count>, notes: Notes) -> Listener {
+pub(super) fn listener(tally: Arc<Tally>, notes: Notes) -> Listener {
     Arc::new(move |event| match event {
-        Event::Handled(records) => done.add(records),
+        Event::Handled(_) => {}
         Event::Discarded(records, why, kept) => {
-            done.add(records);
             tally.discarded.add(records);
             notes(&match kept {
                 Kept::Nowhere => format!("{records} records were discarded: {why}"),
@@ -66,7 +70,6 @@ pub(super) fn listener(tally: Arc<Tally>, done: Arc<Count>, notes: Notes) -> Lis
             });
         }
         Event::Trimmed(records) => {
-            done.add(records);
             tally.trimmed.add(records);
             notes(&format!(
                 "{records} records were removed by retention before the consumer had handled them"

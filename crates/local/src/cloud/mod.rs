@@ -49,7 +49,7 @@ use crate::mapping::{self, Destination, Mapping, Rest, Source};
 use crate::queue::Queue;
 use crate::runtime::{Function, FunctionConfig, LogSink};
 use crate::stream::{self, ApiError, Kinesis, Stream};
-use crate::tally::{Count, Tally};
+use crate::tally::Tally;
 use mapped::{Mapped, listener};
 
 pub use ending::Unfinished;
@@ -323,7 +323,7 @@ impl Cloud {
         let (batching, grace) = (inputs.batching, self.config.grace);
         self.inputs.spawn(gateway::udp::run(udp, batching, producer.clone(), notes, stop.clone(), grace));
         self.inputs.spawn(async move {
-            gateway::http::run(http, producer, stopped(stop)).await;
+            gateway::http::run(http, producer, stopped(stop), grace).await;
             Vec::new()
         });
         Ok(Reached { function, udp: udp_address, http: http_address })
@@ -360,9 +360,8 @@ impl Cloud {
         destination: Option<Destination>,
     ) -> Mapping {
         let mapping = Mapping::new(settings);
-        let done = Arc::new(Count::default());
-        let listener = listener(Arc::clone(&self.tally), Arc::clone(&done), Arc::clone(&self.config.notes));
-        self.mappings.push(Mapped { mapping: mapping.clone(), stream: stream.clone(), done });
+        let listener = listener(Arc::clone(&self.tally), Arc::clone(&self.config.notes));
+        self.mappings.push(Mapped { mapping: mapping.clone(), stream: stream.clone() });
         self.registry.add_mapping(mapping.clone());
         let (running, function) = (mapping.clone(), function.clone());
         let stop = self.stop_rest.subscribe();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -19,8 +20,9 @@ use crate::http::{self, BodyError, Request, Response};
 use crate::runtime::{Outcome, PAYLOAD_BYTES};
 use crate::tally::packets_of_body;
 
-/// Serves requests until `stop`; those under way are answered first.
-pub async fn run(listener: TcpListener, producer: Producer, stop: impl Future<Output = ()>) {
+/// Serves requests until `stop`; those under way are answered first, if that comes within the grace. They are counted
+/// in any case.
+pub async fn run(listener: TcpListener, producer: Producer, stop: impl Future<Output = ()>, grace: Duration) {
     let handler = move |request, peer| {
         let producer = producer.clone();
         async move {
@@ -29,7 +31,7 @@ pub async fn run(listener: TcpListener, producer: Producer, stop: impl Future<Ou
             response.await.unwrap_or_else(|_| message(500, "Internal Server Error"))
         }
     };
-    http::serve(listener, handler, stop).await;
+    http::serve(listener, handler, stop, grace).await;
 }
 
 async fn respond(request: Request, peer: SocketAddr, producer: &Producer) -> Response {

@@ -114,14 +114,14 @@ impl Tries {
     }
 }
 
-/// Gives an event to the function until it is at its end. `tried` is told what each try said of the event's packets, and
-/// whether another follows. Dropping this leaves the event where it was before the try under way.
-pub(super) async fn carry(accepted: &Accepted, target: &Target, mut tried: impl FnMut(Said, bool)) -> End {
+/// Gives an event to the function until it is at its end. `tried` is told what each try said of the event's packets.
+/// Dropping this leaves the event where it was before the try under way.
+pub(super) async fn carry(accepted: &Accepted, target: &Target, mut tried: impl FnMut(Said)) -> End {
     let (began, mut tries) = (tokio::time::Instant::now(), Tries::default());
     loop {
         let (outcome, said) = target.invoke(&accepted.request_id, accepted.event.clone().into(), None).await;
         let next = tries.next(&target.asynchronous, &outcome, began.elapsed());
-        tried(said, matches!(next, Next::Again(_)));
+        tried(said);
         match next {
             Next::Done => return End::Answered,
             Next::Again(wait) => tokio::time::sleep(wait).await,

@@ -29,6 +29,7 @@ pub use asynchronous::{Asynchronous, LONGEST_AGE, MOST_RETRIES, WAIT};
 use crate::gateway::{Left, Notes, Producer};
 use crate::http::{self, BodyError, Request, Response};
 use crate::mapping::Mapping;
+use crate::queue::limits::MESSAGE_OVERHEAD;
 use crate::runtime::{Function, Outcome, PAYLOAD_BYTES, Tail, request_id};
 use crate::tally::{Count, Said, Tally, packets};
 use answer::{Refusal, answer, not_found, refusal, set};
@@ -37,7 +38,8 @@ use asynchronous::{Accepted, End, carry};
 /// Most bytes of an asynchronous invocation's event (Lambda quotas: 1 MB).
 pub const ASYNCHRONOUS_BYTES: usize = 1024 * 1024;
 
-/// Bytes of the asynchronous events that are kept at once (ours); further ones are turned away as too many requests.
+/// Bytes of the asynchronous events that are kept at once, with what each costs besides (ours); further ones are turned
+/// away as too many requests.
 const KEPT_BYTES: usize = 256 << 20;
 
 /// A function that is invoked here.
@@ -138,8 +140,7 @@ impl Registry {
     }
 }
 
-/// Serves invocations, and the API of the mappings, until `stop`. Those that wait for an answer get it; of the
-/// asynchronous ones, those under way have the grace. Gives back the asynchronous events that nobody else has.
+/// Serves invocations, and the API of the mappings, until `stop`; those under way have the grace. Gives back the asynchronous events that nobody else has.
 pub async fn run(
     listener: TcpListener,
     registry: Registry,
@@ -171,7 +172,7 @@ pub async fn run(
     };
     let mut stopping = desk.stop.clone();
     let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-    http::serve(listener, handler, stopped).await;
+    http::serve(listener, handler, stopped, grace).await;
     let mut tasks = std::mem::take(&mut *desk.tasks());
     let mut left = desk.left.lock().unwrap_or_else(PoisonError::into_inner).split_off(0);
     while let Some(event) = tasks.join_next().await {
@@ -183,7 +184,7 @@ pub async fn run(
 struct Desk {
     registry: Registry,
     notes: Notes,
-    /// Bytes of the asynchronous events that are kept.
+    /// Bytes of the asynchronous events that are kept, with what each costs besides.
     kept: AtomicUsize,
     /// The asynchronous events; each ends with what is left of it.
     tasks: Mutex<JoinSet<Option<Left>>>,
@@ -306,7 +307,7 @@ async fn synchronous(accepted: Accepted, target: &Target, tail: Option<Tail>) ->
 impl Desk {
     /// Takes an event over.
     fn keep(self: &Arc<Self>, accepted: Accepted, target: Target) -> Result<Response, Refusal> {
-        let bytes = accepted.event.len();
+        let bytes = accepted.event.len() + MESSAGE_OVERHEAD;
         let room = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |kept| {
             (kept + bytes <= KEPT_BYTES).then_some(kept + bytes)
         });
@@ -338,17 +339,17 @@ impl Desk {
             }
         };
         // What the last try had to say that took the packets. They are counted as received with the first such try, and
-        // as given again after one that had its say.
+        // as given again with one behind a try that had its say.
         let mut last = None;
-        let tried = |said, again| {
+        let given = |last| match last {
+            None => count(|tally| &tally.received),
+            Some(Said::What) => count(|tally| &tally.repeated),
+            Some(Said::Nothing | Said::NoneTaken) => {}
+        };
+        let tried = |said| {
             if said != Said::NoneTaken {
-                if last.is_none() {
-                    count(|tally| &tally.received);
-                }
+                given(last);
                 last = Some(said);
-            }
-            if again && said == Said::What {
-                count(|tally| &tally.repeated);
             }
         };
         let mut stop = self.stop.clone();
@@ -382,9 +383,8 @@ impl Desk {
             }
             None => {}
         }
-        if last.is_none() {
-            count(|tally| &tally.received);
-        }
+        // Whoever gives it to the function again gives all of its packets.
+        given(last);
         Some(Left { event: accepted.event.clone(), packets })
     }
 

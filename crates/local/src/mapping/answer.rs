@@ -1,6 +1,8 @@
 //! What a function's answer to a batch means ("Reporting batch item failures", with the cases that its table leaves
 //! out as the service was seen to treat them).
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::runtime::Outcome;
@@ -54,12 +56,17 @@ pub(super) fn verdict(outcome: &Outcome, sequence_numbers: &[String], partial_an
         Value::Array(failures) => failures,
         other => return Verdict::Failed(format!("batchItemFailures is no list: {other}")),
     };
+    if failures.is_empty() {
+        return Verdict::Success;
+    }
+    let positions: HashMap<_, _> =
+        sequence_numbers.iter().enumerate().map(|(position, number)| (number.as_str(), position)).collect();
     // The lowest sequence number of those reported is the checkpoint; records are in that order.
     let mut lowest = None;
     for failure in &failures {
         let identifier = failure.get("itemIdentifier").and_then(Value::as_str).unwrap_or_default();
-        match sequence_numbers.iter().position(|number| number == identifier) {
-            Some(position) => lowest = Some(lowest.unwrap_or(position).min(position)),
+        match positions.get(identifier) {
+            Some(&position) => lowest = Some(lowest.unwrap_or(position).min(position)),
             None => {
                 return Verdict::Failed(format!("no record of the batch has the identifier of {failure}"));
             }

@@ -20,7 +20,7 @@ mod event;
 
 mod failure;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -288,25 +288,22 @@ impl Mapping {
         let settings = self.settings();
         let mut pollers = JoinSet::new();
         let (mut begun, mut rests) = (HashSet::new(), Vec::new());
-        let mut first: Option<HashSet<ShardId>> = None; // the shards that were there when it began
-        // What came into being since is read whole, wherever the mapping began.
-        let beginning = |shard, first: &HashSet<ShardId>| match settings.from {
-            from if first.contains(&shard) => from,
-            from @ Position::AtTimestamp(_) => from,
-            _ => Position::TrimHorizon,
+        let began_ms = epoch_ms();
+        let mut shards = list(&*source, &listener, &mut stop).await;
+        let first = first_positions(&*source, &shards, settings.from).await;
+        let beginning = |shard: &Lineage| match (first.get(&shard.id), settings.from) {
+            (Some(fixed), _) => *fixed,
+            (None, from @ Position::AtTimestamp(ms)) if ms > began_ms => from,
+            (None, from) if first.is_empty() => from, // it was stopped before it knew of any
+            // What came into being since is read whole, wherever the mapping began.
+            (None, _) => shard.begins,
         };
         loop {
-            let shards = tokio::select! {
-                biased; // a shard that was stopped is not at its end, and its children are not to begin
-                _ = stop.wait_for(|stop| *stop) => Vec::new(),
-                shards = list(&*source, &listener) => shards,
-            };
             let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
-            let first = first.get_or_insert_with(|| known.clone());
             let ended: HashSet<_> = rests.iter().map(|rest: &Rest| rest.shard).collect();
             let ready = |shard: &&Lineage| {
                 // Behind the newest records a closed parent has nothing, so that no child need wait and miss what comes.
-                settings.from == Position::Latest && first.contains(&shard.id)
+                settings.from == Position::Latest && first.contains_key(&shard.id)
                     // A parent that is not listed any more has nothing left to be read.
                     || shard.parents.iter().all(|parent| ended.contains(parent) || !known.contains(parent))
             };
@@ -316,7 +313,7 @@ impl Mapping {
                         source: Arc::clone(&source),
                         function: function.clone(),
                         enabled: self.inner.enabled.subscribe(),
-                        lanes: self.begin(shard.id, beginning(shard.id, first)),
+                        lanes: self.begin(shard.id, beginning(shard)),
                         under_way: JoinSet::new(),
                         origin: Origin {
                             shard: shard.id,
@@ -336,16 +333,16 @@ impl Mapping {
                 Some(Err(_)) => {}
                 None => break,
             }
+            shards = list(&*source, &listener, &mut stop).await;
         }
         self.shards().clear();
         // The children whose turn had not come are at their beginning.
         let listed = tokio::time::timeout(LAST_LIST, source.shards()).await;
-        let first = first.unwrap_or_default();
         let left = listed.into_iter().flatten().flatten().filter(|shard| begun.insert(shard.id));
         rests.extend(left.map(|shard| Rest {
             shard: shard.id,
             records: Vec::new(),
-            next: Some(beginning(shard.id, &first)),
+            next: Some(beginning(&shard)),
         }));
         rests
     }
@@ -364,10 +361,16 @@ impl Mapping {
     }
 }
 
-/// The shards, as soon as they can be listed; none of a stream that is gone.
-async fn list(source: &impl Source, listener: &Listener) -> Vec<Lineage> {
+/// The shards, as soon as they can be listed; none of a stream that is gone, and none once all is stopped: a shard that
+/// was stopped is not at its end, and its children are not to begin.
+async fn list(source: &impl Source, listener: &Listener, stop: &mut watch::Receiver<bool>) -> Vec<Lineage> {
     loop {
-        let why = match source.shards().await {
+        let listed = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Vec::new(),
+            listed = source.shards() => listed,
+        };
+        let why = match listed {
             Ok(shards) => return shards,
             Err(Unreadable::ForGood(why)) => {
                 listener(Event::Trouble(format!("the consumer gets nothing more: {why}")));
@@ -376,8 +379,30 @@ async fn list(source: &impl Source, listener: &Listener) -> Vec<Lineage> {
             Err(Unreadable::Now(why)) => why,
         };
         listener(Event::Trouble(format!("the shards cannot be listed: {why}")));
-        tokio::time::sleep(SOURCE_PAUSE).await;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(SOURCE_PAUSE) => {}
+        }
     }
+}
+
+/// Where the shards are read from that are there when a mapping begins. For those that wait for their parents that is
+/// fixed now, as they may wait for longer than their records are kept; for the others when they are read, which is at
+/// once.
+async fn first_positions(
+    source: &impl Source,
+    shards: &[Lineage],
+    from: Position,
+) -> HashMap<ShardId, Position> {
+    let known: HashSet<_> = shards.iter().map(|shard| shard.id).collect();
+    let mut positions = HashMap::new();
+    for shard in shards {
+        let waits = from != Position::Latest && shard.parents.iter().any(|parent| known.contains(parent));
+        // What fails is tried again when it is read.
+        let fixed = if waits { source.fix(shard.id, from).await.unwrap_or(from) } else { from };
+        positions.insert(shard.id, fixed);
+    }
+    positions
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

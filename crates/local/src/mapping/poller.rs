@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::answer::{Verdict, verdict};
 use super::event::{self, Origin};
@@ -50,10 +50,12 @@ impl<S: Source> Poller<S> {
             () = self.poll() => {}
         }
         // What was answered is no rest, be it seen or not.
-        while let Some(answered) = self.under_way.try_join_next() {
-            self.answered(answered);
+        self.under_way.abort_all();
+        while let Some(ended) = self.under_way.join_next().await {
+            if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
+                self.answered(ended);
+            }
         }
-        self.under_way.shutdown().await;
         let lanes = lock(&self.lanes);
         let records = lanes.unhandled().into_iter().cloned().collect();
         Rest { shard: self.origin.shard, records, next: lanes.next }
@@ -144,13 +146,14 @@ impl<S: Source> Poller<S> {
         });
     }
 
-    fn answered(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
+    fn answered(&mut self, answered: Result<Answered, JoinError>) {
         let Answered { lane, request_id, numbers, outcome } = match answered {
             Ok(answered) => answered,
-            // It is aborted by nobody as long as this is asked.
+            // What was aborted is not passed on to here.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let verdict = verdict(&outcome, &numbers, lock(&self.lanes).partial_answers());
+        let partial_answers = lock(&self.lanes).partial_answers();
+        let verdict = verdict(&outcome, &numbers, partial_answers);
         let (shard, listener) = (self.origin.shard, &self.listener);
         let handled = match &verdict {
             Verdict::Success => numbers.len(),

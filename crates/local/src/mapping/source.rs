@@ -1,7 +1,8 @@
 //! What a mapping reads from: a stream, be it the local one or another behind the Kinesis API.
 
+use super::epoch_ms;
 use crate::runtime::PAYLOAD_BYTES;
-use crate::stream::{ErrorCode, Position, Read, Shard, ShardId, Stream};
+use crate::stream::{ApiError, ErrorCode, Position, Read, Shard, ShardId, Stream};
 
 /// A stream that a mapping can read: the local one, or one behind the Kinesis API.
 pub trait Source: Send + Sync + 'static {
@@ -11,7 +12,8 @@ pub trait Source: Send + Sync + 'static {
     /// Its shards.
     fn shards(&self) -> impl Future<Output = Result<Vec<Lineage>, Unreadable>> + Send;
 
-    /// The position that `from` means now, such that it means the same later.
+    /// The position that `from` means now, such that it means the same later: whatever comes, whatever is trimmed, and
+    /// however often reading from there fails. It may mean records more, never one less.
     fn fix(
         &self,
         shard: ShardId,
@@ -41,6 +43,9 @@ pub struct Lineage {
     pub id: ShardId,
     /// The shards that it came from by a split or a merge; they are read to their end before it.
     pub parents: Vec<ShardId>,
+    /// Where its first record is or was, so that those are noticed that are trimmed before they are read;
+    /// [`Position::TrimHorizon`] from a source that does not tell of them.
+    pub begins: Position,
 }
 
 /// Why a source cannot be read.
@@ -63,15 +68,17 @@ impl Source for Stream {
         let lineage = |shard: Shard| Lineage {
             id: shard.id,
             parents: shard.parent.into_iter().chain(shard.adjacent_parent).collect(),
+            begins: Position::At(shard.starting),
         };
         Ok(Self::shards(self).into_iter().map(lineage).collect())
     }
 
     async fn fix(&self, shard: ShardId, from: Position) -> Result<Position, Unreadable> {
-        // Reading at the tip gives no record and the place of the next one.
+        let now_ms = epoch_ms();
         match from {
-            Position::Latest => Ok(read_now(self, shard, from, 1)?.next.unwrap_or(from)),
-            lasting => Ok(lasting),
+            // No record of that time is there to be pointed at.
+            Position::AtTimestamp(ms) if ms > now_ms => Ok(from),
+            from => Self::fix(self, shard, &from, now_ms).map_err(unreadable),
         }
     }
 
@@ -92,8 +99,12 @@ impl Source for Stream {
 }
 
 fn read_now(stream: &Stream, shard: ShardId, from: Position, most: usize) -> Result<Read, Unreadable> {
-    stream.read(&shard, &from, most, PAYLOAD_BYTES).map_err(|error| match error.code {
+    stream.read(&shard, &from, most, PAYLOAD_BYTES).map_err(unreadable)
+}
+
+fn unreadable(error: ApiError) -> Unreadable {
+    match error.code {
         ErrorCode::ResourceNotFound => Unreadable::ForGood(error.message),
         _ => Unreadable::Now(error.message),
-    })
+    }
 }

@@ -20,7 +20,7 @@ impl Queue {
             let queue = self.clone();
             async move { answer(&queue, request).await }
         };
-        http::serve(listener, handler, stop).await;
+        http::serve(listener, handler, stop, http::GRACE).await;
     }
 }
 

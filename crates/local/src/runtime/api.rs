@@ -18,7 +18,7 @@ pub(super) struct Job {
     pub(super) arn: String,
     pub(super) event: Bytes,
     pub(super) timeout: Duration,
-    /// Told when the process has taken the event.
+    /// Told when the process takes the event. It does not get it where nobody listens.
     pub(super) taken: oneshot::Sender<()>,
     pub(super) outcome: oneshot::Sender<Outcome>,
 }
@@ -69,8 +69,12 @@ impl Desk {
         let job = self.jobs.lock().await.recv().await;
         self.freezer.asks(false);
         let Some(job) = job else {
-            return http::answer(410, JSON, error_object("ContainerError", "the environment is ending"));
+            return ending();
         };
+        // Told before it is given: where nobody listens any more, another environment gets the event.
+        if job.taken.send(()).is_err() {
+            return ending();
+        }
         let deadline = SystemTime::now() + job.timeout;
         let deadline = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
         let mut answer = http::answer(200, JSON, job.event);
@@ -86,8 +90,6 @@ impl Desk {
             }
         }
         *self.current() = Some((job.request_id, job.outcome));
-        // Nobody listens any more if the invocation was abandoned meanwhile; its answer will then find no taker either.
-        let _ = job.taken.send(());
         answer
     }
 
@@ -128,6 +130,10 @@ impl Desk {
 }
 
 const JSON: &str = "application/json";
+
+fn ending() -> Response {
+    http::answer(410, JSON, error_object("ContainerError", "the environment is ending"))
+}
 
 fn accepted() -> Response {
     http::answer(202, JSON, r#"{"status":"OK"}"#)

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::LogSink;
 
 /// Chunks of lines that may wait for the sink.
-const WAITING: usize = 64;
+pub(super) const WAITING: usize = 64;
 
 /// The near end. Clones lead to the same sink.
 #[derive(Clone)]

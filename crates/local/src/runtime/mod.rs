@@ -4,10 +4,15 @@
 //! As in Lambda, a function has as many environments as it has invocations at once, up to its concurrency; an
 //! environment is kept for the next invocation, one that crashed or was ended is replaced by the next.
 
-mod api;
 mod environment;
+
+mod process;
+
+mod api;
 mod freezer;
+mod living;
 mod log;
+mod output;
 mod tail;
 
 mod logbook;
@@ -20,9 +25,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::faults::Faults;
 use environment::{Ended, Environment};
+use living::Living;
 use log::Log;
 
 pub use logbook::Logbook;
@@ -39,8 +46,11 @@ pub const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// How many environments one event is offered to: one that was idle may have ended meanwhile, and so may the next.
 const STARTS: usize = 3;
 
-/// Longest wait, at the end, for a sink to take what was written.
+/// Longest wait for a sink to take what was written.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// Longest wait, at the end, for processes that were ended: for longer than for what they wrote last.
+const GONE: Duration = Duration::from_secs(3);
 
 /// Takes whole lines of what a function writes to its standard output and error; the first argument is its name.
 pub type LogSink = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
@@ -90,6 +100,7 @@ struct Inner {
     idle: Mutex<Vec<Environment>>,
     cold_starts: AtomicU64,
     stopping: watch::Sender<bool>,
+    living: Living,
     init_limit: Duration,
 }
 
@@ -117,7 +128,8 @@ impl Function {
         let turn = Semaphore::new(config.concurrency.max(1));
         let log = Log::start(config.name.clone(), log);
         let (idle, cold_starts, stopping) = (Mutex::default(), AtomicU64::new(0), watch::Sender::new(false));
-        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts, stopping, init_limit }) }
+        let living = Living::default();
+        Self { inner: Arc::new(Inner { config, log, turn, idle, cold_starts, stopping, living, init_limit }) }
     }
 
     /// What it was made of.
@@ -147,6 +159,8 @@ impl Function {
             let (given, limit) = (event.len(), PAYLOAD_BYTES);
             return Outcome::NotInvoked(format!("the event has {given} bytes, Lambda takes at most {limit}"));
         }
+        // Counted before it looks whether all is stopped; whoever stops looks at the count afterwards.
+        let _alive = self.inner.living.one_more();
         let taken = AtomicBool::new(false);
         let mut stopping = self.inner.stopping.subscribe();
         tokio::select! {
@@ -171,7 +185,7 @@ impl Function {
         taken: &AtomicBool,
         tail: Option<&Tail>,
     ) -> Outcome {
-        let mut init_limit = self.inner.init_limit;
+        let (mut init_limit, mut timed_out) = (self.inner.init_limit, false);
         let Ok(_turn) = self.inner.turn.acquire().await else {
             return Outcome::NotInvoked("the function was stopped".into());
         };
@@ -193,12 +207,12 @@ impl Function {
             };
             match environment.invoke(request_id, event, taken, tail).await {
                 Ok(outcome) => {
-                    self.idle().push(environment);
+                    self.keep(environment);
                     return outcome;
                 }
                 // Once more, as Lambda does.
-                Err(Ended::InitTimedOut(_)) if init_limit == self.inner.init_limit => {
-                    init_limit = self.inner.config.timeout;
+                Err(Ended::InitTimedOut(_)) if !timed_out => {
+                    (init_limit, timed_out) = (self.inner.config.timeout, true);
                 }
                 Err(Ended::BeforeItStarted(why) | Ended::InitTimedOut(why)) => {
                     return Outcome::NotInvoked(why);
@@ -212,24 +226,39 @@ impl Function {
 
     /// Waits, not for ever, until all that was written by invocations at their end has been passed on.
     pub(crate) async fn flush_log(&self) {
+        let outputs: Vec<_> = self.idle().iter().flat_map(Environment::outputs).cloned().collect();
+        let all = async {
+            for output in outputs {
+                output.catch_up().await;
+            }
+        };
+        let _ = timeout(FLUSH, all).await;
         self.inner.log.flush(FLUSH).await;
     }
 
-    /// Takes no more invocations, ends those under way and all processes, and waits until what they wrote has been
-    /// passed on.
+    /// Takes no more invocations, ends those under way and all processes, and waits, not for ever, until they are gone
+    /// and what they wrote has been passed on.
     pub async fn stop(&self) {
         self.inner.turn.close();
         self.inner.stopping.send_replace(true);
         let idle = std::mem::take(&mut *self.idle());
-        for environment in idle {
-            environment.end().await;
-        }
+        drop(idle); // ends them
+        let _ = timeout(GONE, self.inner.living.none_left()).await;
         self.inner.log.flush(FLUSH).await;
     }
 
     async fn start(&self, init_limit: Duration) -> Result<Environment, String> {
         self.inner.cold_starts.fetch_add(1, Ordering::Relaxed);
-        Environment::start(&self.inner.config, self.inner.log.clone(), init_limit).await
+        let alive = self.inner.living.one_more();
+        Environment::start(&self.inner.config, self.inner.log.clone(), init_limit, alive).await
+    }
+
+    /// Keeps an environment for the next invocation; ends it if there is to be none.
+    fn keep(&self, environment: Environment) {
+        let mut idle = self.idle();
+        if !*self.inner.stopping.borrow() {
+            idle.push(environment);
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {

@@ -310,7 +310,7 @@ impl Stream {
     }
 
     /// The same position as one that stays when records come and go.
-    pub(super) fn fix(&self, shard: ShardId, from: &Position, now_ms: u64) -> Result<Position, ApiError> {
+    pub(crate) fn fix(&self, shard: ShardId, from: &Position, now_ms: u64) -> Result<Position, ApiError> {
         let fixed = self.living()?.fix(shard, from, now_ms);
         fixed.map_err(|why| self.no_read(shard, from, &why))
     }

@@ -37,7 +37,7 @@ impl Kinesis {
             stop.await;
             stopping.send_replace(true);
         };
-        http::serve(listener, handler, stop).await;
+        http::serve(listener, handler, stop, http::GRACE).await;
     }
 }
 

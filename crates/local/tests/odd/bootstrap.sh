@@ -17,10 +17,11 @@ answer() {
     done
     IFS= read -r -N "$length" body <&3 || true
 }
-post() { printf 'POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n%s' "$1" "${#2}" "$2" >&3; answer; }
+# At once, which a line's end brings about: what comes in pieces waits for their acknowledgement.
+ask() { local request; printf -v request "$@"; echo -n "$request" >&3; answer; }
+post() { ask 'POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n%s\n' "$1" $((${#2} + 1)) "$2"; }
 while true; do
-    printf 'GET %s/next HTTP/1.1\r\nHost: x\r\n\r\n' "$api" >&3
-    answer
+    ask 'GET %s/next HTTP/1.1\r\nHost: x\r\n\r\n' "$api"
     echo "got $body"
     body=${body#'{"Data":'} body=${body%\}} # a packet does what its data says
     case "$body" in
@@ -32,6 +33,8 @@ while true; do
         '"error"') post "$api/$id/error" '{"errorType":"Mine","errorMessage":"it broke"}' ;;
         '"error once"') if [ "$tried" ]; then post "$api/$id/response" "\"at last\""; else
                 tried=1; post "$api/$id/error" '{"errorType":"Mine","errorMessage":"not yet"}'; fi ;;
+        '"undelivered and gone"') rm "$0" # it can never be started again
+            post "$api/$id/error" '{"errorType":"UndeliveredPackets","errorMessage":"not one"}'; exit 0 ;;
         '"exit"'*) echo "going"; exit 7 ;;
         '"tick"') post "$api/$id/response" "\"$$\""
             while true; do echo tick >>"$FOLDER/ticks"; sleep 0.001; done & ;;
