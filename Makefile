@@ -8,7 +8,8 @@ BINARIES := -p producer -p consumer -p cli
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run local invoke test interop soak fuzz lint bench
+.PHONY: help run local invoke test interop soak fuzz lint \
+	bench bench-speed bench-counts bench-baseline bench-floor bench-others bench-streams
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,7 +55,43 @@ lint: ## format, clippy, documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-bench: local ## how much, how fast: the stream alone, what strict ordering costs, what aggregates save, the load check
+# The crates whose work is timed, and whose instructions are counted.
+SPEED := $(CARGO) bench --locked $(patsubst crates/%/benches/speed.rs,-p %,$(wildcard crates/*/benches/speed.rs)) --bench speed
+
+bench: ## how much, how fast: every part below (bench-speed and so on), about ten minutes once it is built
+	@set -e; for part in speed counts floor streams; do \
+		echo "== bench-$$part" >&2; $(MAKE) --no-print-directory bench-$$part ARGS=; \
+	done
+
+bench-speed: ## the time that the crates' own work takes: make bench-speed ARGS=consumer
+	$(SPEED) -- $(ARGS)
+
+bench-counts: ## the instructions of the same, beside those kept in bench/instructions.txt; needs valgrind
+	@$(SPEED) -- --instructions
+
+bench-baseline: ## keeps the instructions counted now in bench/instructions.txt
+	@$(SPEED) -- --instructions --keep
+
+# Each of ours is built alone, as it is for Lambda: together, one would have the other's features of their crates.
+bench-floor: bench-others ## both functions beside one that does nothing, Node.js and Python: make bench-floor ARGS='--only consumer'
+	$(CARGO) build --locked --release -p consumer
+	$(CARGO) build --locked --release -p producer
+	$(CARGO) build --locked --release -p producer --example nothing
+	$(CARGO) run --locked --profile local -p cli --example floor -- --binaries $(TARGET)/release $(ARGS)
+
+NODE := bench/node/node_modules/.installed
+
+bench-others: # who cannot be installed is left out
+	@for other in $(NODE) $(BENCH); do \
+		$(MAKE) --silent $$other >/dev/null 2>&1 || echo "not everything can be compared: make $$other says why" >&2; \
+	done
+
+$(NODE): bench/node/package.json
+	@npm --version >/dev/null 2>&1 || { echo "this needs npm on the PATH, which comes with Node.js" >&2; exit 1; }
+	npm install --prefix $(<D) --no-package-lock --no-audit --no-fund
+	@touch $@
+
+bench-streams: local ## the stream alone, what strict ordering costs, what aggregates save, and the load check
 	$(CARGO) run --locked --profile local -p local --example stream_bench
 	$(CARGO) run --locked --profile local -p cli --example ordering
 	$(CARGO) run --locked --profile local -p cli --example aggregates

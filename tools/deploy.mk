@@ -6,6 +6,7 @@ TOOLS := $(VENV)/.installed
 MINISTACK := .tools/ministack/.installed
 CHECKOV := .tools/checkov/.installed
 INTEROP := .tools/interop/.installed
+BENCH := .tools/bench/.installed
 # sam finds cargo-lambda, and cargo-lambda its linker, by PATH.
 WITH_TOOLS := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SAM_CLI_TELEMETRY=0
 # Asked first, because sam and cargo-lambda are late or unclear about it: whose account, which region?
@@ -26,8 +27,9 @@ $(TOOLS): tools/requirements.txt
 $(MINISTACK): tools/requirements-ministack.txt
 $(CHECKOV): tools/requirements-checkov.txt
 $(INTEROP): tools/requirements-interop.txt
+$(BENCH): bench/python/requirements.txt
 
-$(TOOLS) $(MINISTACK) $(CHECKOV) $(INTEROP):
+$(TOOLS) $(MINISTACK) $(CHECKOV) $(INTEROP) $(BENCH):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "this needs python3, version 3.11 or newer, on the PATH; found: $$(python3 --version 2>&1 || true)" >&2; exit 1; }
 	@python3 -c 'import venv, ensurepip' 2>/dev/null \

@@ -9,8 +9,6 @@ use base64::prelude::BASE64_STANDARD;
 use consumer::{Answer, Consumer, Error, Invocation, LogPackets, Record, Settings};
 use function::log::Level;
 use packet::Packet;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::json;
 use super::log::{self, Entry};
@@ -55,13 +53,10 @@ pub fn consumer_event_accounts_for_every_record(data: &[u8]) {
 
 /// The entries of the event's one list of records.
 fn records(event: &str) -> Option<Vec<&str>> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow, rename = "Records")]
-        records: Vec<&'a RawValue>,
-    }
-    let event: Event<'_> = serde_json::from_str(event).ok()?;
-    Some(event.records.into_iter().map(RawValue::get).collect())
+    let members = json::object(event)?;
+    let records =
+        members.get("Records").filter(|records| members.count("Records") == 1 && *records != "null")?;
+    json::list(records)
 }
 
 /// Whether the records are those of a stream: there are none, or there is an object with a `kinesis`.
@@ -166,7 +161,7 @@ fn check_entry(record: &str, data: Option<&[u8]>, entry: &Entry<'_>) {
 /// Holds that the answer is the place of the first record that was not handled.
 fn check_answer(records: &[&str], handled: usize, answer: &Result<Answer, Error>) {
     let first = records.get(handled);
-    // Of two members with one name none counts: what is that odd cannot be read, and so not be reported.
+    // What cannot be read at all cannot be reported.
     let readable = |record: &&&str| Record::parse(record).sequence_number.is_some();
     let number = first.filter(readable).and_then(|record| sequence_number(record));
     match (first, number.filter(|number| !number.is_empty())) {

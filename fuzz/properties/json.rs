@@ -24,7 +24,7 @@ pub(crate) fn list(json: &str) -> Option<Vec<&str>> {
 /// The raw `Tag` of a packet; `null` for what has none or is no packet, as an answer writes it.
 pub(crate) fn tag(packet: &str) -> &str {
     let packet = packet::Packet::parse(packet).ok();
-    packet.and_then(|packet| packet.tag()).map_or("null", RawValue::get)
+    packet.and_then(|packet| packet.tag()).unwrap_or("null")
 }
 
 impl<'a> Object<'a> {
@@ -69,7 +69,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    // A name that is no text is the name of nothing.
+                    let name = serde_json::from_str(name.get()).unwrap_or_else(|_| name.get().to_owned());
                     members.push((name, value.get()));
                 }
                 Ok(Object(members))

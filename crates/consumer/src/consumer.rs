@@ -9,12 +9,10 @@ use function::lines::Lines;
 use function::log::Level;
 use function::metrics::Metric;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use packet::json::{Cursor, NotJson};
 
 use crate::line::{self, Decoded, Kind};
 use crate::log::{Log, Unwritten};
-use crate::record::is_of_kinesis;
 use crate::{Answer, Error, Record, Settings, Undecodable};
 
 /// The function, and the memory that it uses again from one invocation to the next.
@@ -80,21 +78,30 @@ impl Consumer {
     }
 }
 
-/// The entries of the event's `Records`, none of them looked into.
-fn records(event: &str) -> Result<Vec<&RawValue>, Error> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow, rename = "Records")]
-        records: Vec<&'a RawValue>,
-    }
+/// An entry of the event's `Records`: what could be read of it, and its text.
+type Entry<'a> = (Record<'a>, &'a str);
+
+/// The entries of the event's `Records`.
+fn records(event: &str) -> Result<Vec<Entry<'_>>, Error> {
     let refused = |found| Err(Error::UnexpectedEvent { found });
-    let Ok(Event { records }) = serde_json::from_str(event) else {
+    let mut records = None;
+    let mut cursor = Cursor::new(event);
+    let read = cursor.object(|name, cursor| {
+        if name != "Records" {
+            return cursor.skip();
+        }
+        let mut entries = Vec::new();
+        cursor.list(|cursor| Record::next(cursor).map(|entry| entries.push(entry)))?;
+        // Of two lists neither is taken: it cannot be known which is meant.
+        if records.replace(entries).is_some() { Err(NotJson) } else { Ok(()) }
+    });
+    let Some(records) = read.and_then(|()| cursor.end()).ok().and(records) else {
         return refused(event::top_level_keys(event));
     };
     match records.first() {
-        // The first record decides it, unless it is odd.
-        Some(first) if !records.iter().any(|raw| is_of_kinesis(raw.get())) => {
-            refused(format!("Records of which the first is {}", event::top_level_keys(first.get())))
+        // One decides it, the others may be odd.
+        Some((_, first)) if !records.iter().any(|(record, _)| record.is_of_kinesis) => {
+            refused(format!("Records of which the first is {}", event::top_level_keys(first)))
         }
         _ => Ok(records),
     }
@@ -104,17 +111,11 @@ fn records(event: &str) -> Result<Vec<&RawValue>, Error> {
 fn summarize(
     lines: &mut Lines,
     invocation: &Invocation<'_>,
-    records: &[&RawValue],
+    records: &[Entry<'_>],
     tally: &Tally,
     took: Duration,
     cold_start: bool,
 ) {
-    #[derive(Serialize)]
-    struct Shard<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        shard: Option<&'a str>,
-    }
-    let first = records.first().map(|raw| Record::parse(raw.get()));
     let metrics = [
         Metric::count("Records", records.len()),
         Metric::count("Aggregates", tally.aggregates),
@@ -129,8 +130,11 @@ fn summarize(
         Metric::milliseconds("Milliseconds", u64::try_from(took.as_millis()).ok()),
         Metric::count("ColdStart", usize::from(cold_start)),
     ];
-    let shard = Shard { shard: first.as_ref().and_then(|record| record.shard.as_deref()) };
-    lines.summary(invocation.function_name, &metrics, &shard);
+    lines.summary(invocation.function_name, &metrics, |line| {
+        if let Some(shard) = records.first().and_then(|(record, _)| record.shard.as_deref()) {
+            line.text("shard", shard);
+        }
+    });
 }
 
 /// Why a record is not handled as it should be.
@@ -188,29 +192,28 @@ fn decoded(
 /// record's affair: its half-written lines are taken back, but for those that are out already, and it is logged whole.
 /// `handle` gives what the record turned out to hold.
 fn each(
-    records: &[&RawValue],
+    records: &[Entry<'_>],
     now: Timestamp,
     log: &mut Log<'_>,
     late: impl Fn() -> bool,
     mut handle: impl FnMut(&Record<'_>, &mut Log<'_>) -> Result<Tally, Unhandled>,
 ) -> Tally {
     let mut tally = Tally::default();
-    for raw in records {
+    for (record, raw) in records {
         if tally.handled > 0 && late() {
             break;
         }
-        let record = Record::parse(raw.get());
-        match catch_unwind(AssertUnwindSafe(|| handle(&record, log))) {
+        match catch_unwind(AssertUnwindSafe(|| handle(record, log))) {
             Ok(Ok(more)) => tally.add(&more),
             Ok(Err(Unhandled::Unwritten)) => break,
             Ok(Err(Unhandled::Undecodable(why))) => {
-                line::undecodable(log.lines, &record, raw.get(), &why);
+                line::undecodable(log.lines, record, raw, &why);
                 tally.undecodable += 1;
             }
             Err(panic) => {
                 log.take_back();
                 let why = Undecodable::panicked(&*panic);
-                line::undecodable(log.lines, &record, raw.get(), &why);
+                line::undecodable(log.lines, record, raw, &why);
                 tally.undecodable += 1;
             }
         }
@@ -223,11 +226,11 @@ fn each(
     tally
 }
 
-fn answer(records: &[&RawValue], handled: usize) -> Result<Answer, Error> {
-    let Some(raw) = records.get(handled) else { return Ok(Answer::Done) };
-    match Record::parse(raw.get()).sequence_number {
+fn answer(records: &[Entry<'_>], handled: usize) -> Result<Answer, Error> {
+    let Some((record, _)) = records.get(handled) else { return Ok(Answer::Done) };
+    match record.sequence_number.as_deref() {
         // An empty identifier would fail the batch without saying why.
-        Some(number) if !number.is_empty() => Ok(Answer::From(number.into_owned())),
+        Some(number) if !number.is_empty() => Ok(Answer::From(number.to_owned())),
         _ => Err(Error::Unreportable { index: handled, records: records.len() }),
     }
 }

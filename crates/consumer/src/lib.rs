@@ -30,7 +30,7 @@
 //! | `remote`, `tag` | `packet` | the packet's sender, and its `Tag` (its JSON text where that is no string) |
 //! | `size` | `packet`, `record` | bytes of the payload, or of the record |
 //! | `text` or `base64` | all but `summary` | the payload, the record's data, or the undecodable entry of the event: as text where it is printable, else as base64 |
-//! | `ascii` | beside `base64` | its first 64 bytes for the eye, a dot for what is no printable ASCII |
+//! | `ascii` | beside `base64` | its first 64 bytes for the eye, a dot for what is no printable ASCII; only where at least half of them are |
 //! | `truncated` | `packet` | `true` where `LOG_PAYLOAD_BYTES` has cut the payload |
 //! | `reason` | `undecodable`, `broken aggregate`, some `packet` | what is wrong |
 //! | `requestId` | `summary` | the invocation's |

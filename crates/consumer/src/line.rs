@@ -1,14 +1,12 @@
 //! The lines that one record becomes.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use function::lines::{Contents, LINE_BYTES, Lines, printable};
+use function::lines::{LINE_BYTES, Lines, Members, printable};
 use function::log::Level;
 use jiff::Timestamp;
-use packet::{Packet, PayloadError};
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use packet::{Packet, PayloadError, json};
 
 use crate::{Record, Settings};
 
@@ -57,14 +55,14 @@ impl Decoded<'_> {
 
     /// Adds a record that says it is an aggregate and cannot be read as one: whole, for somebody to see to.
     pub(crate) fn broken(&self, lines: &mut Lines, why: &kpl::Broken) {
-        let reason = why.to_string();
-        let fields =
-            Reasoned { what: self.about(self.data.len()), reason: Some(bounded(&reason, REASON_BYTES)) };
-        lines.whole(Level::Error, "broken aggregate", &fields, self.data);
+        lines.whole(Level::Error, "broken aggregate", self.data, |line| {
+            self.about(line, self.data.len());
+            reason(line, why);
+        });
     }
 
     fn not_a_packet(&self, lines: &mut Lines) -> Kind {
-        lines.whole(Level::Info, "record", &self.about(self.data.len()), self.data);
+        lines.whole(Level::Info, "record", self.data, |line| self.about(line, self.data.len()));
         Kind::NotPacket
     }
 
@@ -76,61 +74,68 @@ impl Decoded<'_> {
             return;
         }
         let shown = cut(payload, settings.log_payload_bytes);
-        let line = PacketLine {
-            about: self.about(payload.len()),
-            sender: Sender::of(packet),
-            contents: Contents::of(shown),
-            truncated: shown.len() < payload.len(),
-            reason: None,
-        };
-        self.packet(lines, Level::Info, line);
-    }
-
-    /// A packet whose `Data` is not what its `Formatter` says: shown as it came.
-    fn unreadable(&self, lines: &mut Lines, packet: &Packet<'_>, why: &PayloadError) {
-        let as_it_came = packet.data().unwrap_or_else(|_| Cow::Borrowed(packet.raw()));
-        let reason = why.to_string();
-        let line = PacketLine {
-            about: self.about(as_it_came.len()),
-            sender: Sender::of(packet),
-            contents: Contents::of(as_it_came.as_bytes()),
-            truncated: false,
-            reason: Some(bounded(&reason, REASON_BYTES)),
-        };
-        self.packet(lines, Level::Warn, line);
-    }
-
-    /// Adds the line of a packet; where it is too long, because of the payload or of a tag gone mad, the
-    /// record's data in parts.
-    fn packet(&self, lines: &mut Lines, level: Level, line: PacketLine<'_>) {
         let mark = lines.mark();
-        // What could not be read is shaped by no setting: its line is written whatever the level.
-        match line.reason {
-            None => lines.push(level, "packet", &line),
-            Some(_) => lines.push_always(level, "packet", &line),
-        }
+        lines.push(Level::Info, "packet", |line| {
+            self.about(line, payload.len());
+            sender(line, packet);
+            line.contents(shown);
+            if shown.len() < payload.len() {
+                line.truth("truncated", true);
+            }
+        });
         if lines.len_since(mark) > LINE_BYTES {
             lines.rewind(mark);
-            lines.whole(level, "packet", &Reasoned { what: line.about, reason: line.reason }, self.data);
+            self.in_parts(lines, Level::Info, payload.len(), None);
         }
     }
 
-    fn about(&self, size: usize) -> About<'_> {
-        let arrival = self.record.arrival.map(Moment);
-        let mut place = Place::of(self.record);
-        if let Some((number, partition_key)) = self.user {
-            place.sub_sequence_number = Some(number);
-            place.partition_key = Some(bounded(partition_key, PLACE_BYTES));
+    /// A packet whose `Data` is not what its `Formatter` says: shown as it came. No setting shapes its line, which is
+    /// written whatever the level.
+    fn unreadable(&self, lines: &mut Lines, packet: &Packet<'_>, why: &PayloadError) {
+        let as_it_came = packet.data().unwrap_or_else(|_| Cow::Borrowed(packet.raw()));
+        let mark = lines.mark();
+        lines.push_always(Level::Warn, "packet", |line| {
+            self.about(line, as_it_came.len());
+            sender(line, packet);
+            line.contents(as_it_came.as_bytes());
+            reason(line, why);
+        });
+        if lines.len_since(mark) > LINE_BYTES {
+            lines.rewind(mark);
+            self.in_parts(lines, Level::Warn, as_it_came.len(), Some(why));
         }
-        About { place, arrival, age: self.record.age(self.now), size }
+    }
+
+    /// The record's data in parts, in place of a line that became too long, because of the payload or of a tag gone mad.
+    fn in_parts(&self, lines: &mut Lines, level: Level, size: usize, why: Option<&PayloadError>) {
+        lines.whole(level, "packet", self.data, |line| {
+            self.about(line, size);
+            if let Some(why) = why {
+                reason(line, why);
+            }
+        });
+    }
+
+    /// What is said of every record that could be decoded.
+    fn about(&self, line: &mut Members<'_>, size: usize) {
+        let place = Place { user: self.user, ..Place::of(self.record) };
+        place.write(line);
+        if let Some(arrival) = self.record.arrival {
+            line.moment("arrival", arrival);
+        }
+        if let Some(age) = self.record.age(self.now) {
+            line.number("age", age);
+        }
+        line.number("size", size);
     }
 }
 
 /// Adds an entry of the event that can never be handled, whole.
 pub(crate) fn undecodable(lines: &mut Lines, record: &Record<'_>, raw: &str, why: &dyn fmt::Display) {
-    let reason = why.to_string();
-    let fields = Reasoned { what: Place::of(record), reason: Some(bounded(&reason, REASON_BYTES)) };
-    lines.whole(Level::Error, "undecodable", &fields, raw.as_bytes());
+    lines.whole(Level::Error, "undecodable", raw.as_bytes(), |line| {
+        Place::of(record).write(line);
+        reason(line, why);
+    });
 }
 
 /// The first bytes of a payload, at most `limit`; printable text is not cut within a character.
@@ -147,104 +152,47 @@ fn bounded(text: &str, limit: usize) -> &str {
 }
 
 /// Where a record stands in the stream.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Place<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shard: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence_number: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub_sequence_number: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    partition_key: Option<&'a str>,
+    record: &'a Record<'a>,
+    user: Option<(usize, &'a str)>,
 }
 
 impl<'a> Place<'a> {
-    fn of(record: &'a Record<'_>) -> Self {
-        let shown = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(|text| bounded(text, PLACE_BYTES));
-        Self {
-            shard: shown(&record.shard),
-            sequence_number: shown(&record.sequence_number),
-            sub_sequence_number: None,
-            partition_key: shown(&record.partition_key),
+    fn of(record: &'a Record<'a>) -> Self {
+        Self { record, user: None }
+    }
+
+    fn write(&self, line: &mut Members<'_>) {
+        let mut shown = |name, text: Option<&str>| {
+            if let Some(text) = text {
+                line.text(name, bounded(text, PLACE_BYTES));
+            }
+        };
+        shown("shard", self.record.shard.as_deref());
+        shown("sequenceNumber", self.record.sequence_number.as_deref());
+        match self.user {
+            None => shown("partitionKey", self.record.partition_key.as_deref()),
+            Some((number, key)) => {
+                line.number("subSequenceNumber", number);
+                line.text("partitionKey", bounded(key, PLACE_BYTES));
+            }
         }
     }
 }
 
-/// What is said of every record that could be decoded.
-#[derive(Serialize)]
-struct About<'a> {
-    #[serde(flatten)]
-    place: Place<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arrival: Option<Moment>,
-    /// Milliseconds since the arrival.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age: Option<u64>,
-    size: usize,
-}
-
-/// Written as RFC 3339 to the millisecond, without a string in between.
-struct Moment(Timestamp);
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.3}", self.0))
-    }
-}
-
 /// Whose packet it is, and what it called it.
-#[derive(Serialize)]
-struct Sender<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<Shown<packet::Address<'a>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tag: Option<Cow<'a, str>>,
-}
-
-impl<'a> Sender<'a> {
-    fn of(packet: &Packet<'a>) -> Self {
-        Self { remote: packet.remote().map(Shown), tag: packet.tag().and_then(tag) }
+fn sender(line: &mut Members<'_>, packet: &Packet<'_>) {
+    if let Some(remote) = packet.remote() {
+        let mut text = String::with_capacity(64);
+        _ = write!(text, "{remote}"); // into a String, which takes everything
+        line.text("remote", &text);
+    }
+    if let Some(tag) = packet.tag().filter(|tag| *tag != "null") {
+        // A tag as text: itself if it is a string, else its JSON.
+        line.text("tag", json::text(tag).as_deref().unwrap_or(tag));
     }
 }
 
-/// A tag as text: itself if it is a string, else its JSON.
-fn tag(tag: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(serde::Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    match tag.get() {
-        "null" => None,
-        raw => Some(serde_json::from_str(raw).map_or(Cow::Borrowed(raw), |Text(text)| text)),
-    }
-}
-
-struct Shown<T>(T);
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-#[derive(Serialize)]
-struct PacketLine<'a> {
-    #[serde(flatten)]
-    about: About<'a>,
-    #[serde(flatten)]
-    sender: Sender<'a>,
-    #[serde(flatten)]
-    contents: Contents<'a>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Reasoned<'a, T> {
-    #[serde(flatten)]
-    what: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+fn reason(line: &mut Members<'_>, why: &(impl fmt::Display + ?Sized)) {
+    line.text("reason", bounded(&why.to_string(), REASON_BYTES));
 }

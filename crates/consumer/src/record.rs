@@ -7,20 +7,23 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
-use std::panic::{UnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jiff::{SignedDuration, Timestamp, Unit};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use base64::engine::{Simd, general_purpose::PAD};
+use jiff::Timestamp;
+use packet::json::{self, Cursor, NotJson};
+
+/// The standard alphabet, padded, as Lambda writes it.
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 
 /// One entry of an event's `Records`, as far as it could be read.
 #[derive(Debug)]
 pub struct Record<'a> {
+    /// Whether it is an entry of a Kinesis event: it has a member `kinesis`, be it ever so odd. Entries of SQS, S3 or
+    /// DynamoDB events have other members.
+    pub(crate) is_of_kinesis: bool,
     /// The shard's id, from the record's `eventID`.
     pub shard: Option<Cow<'a, str>>,
     /// The sequence number, exactly as it came.
@@ -39,12 +42,21 @@ pub enum Undecodable {
     /// The entry is JSON of another type.
     #[error("a record must be an object, found {0}")]
     NotAnObject(&'static str),
-    /// The entry, or its `kinesis`, does not have the shape of a record; the parser's reason.
-    #[error("not a record: {0}")]
-    Shape(String),
+    /// The entry is no JSON, which in an event that is some does not happen; the parser's reason.
+    #[error("a record must be an object, found text that is not JSON: {0}")]
+    NotJson(String),
+    /// Its `kinesis` is JSON of another type.
+    #[error("kinesis must be an object, found {0}")]
+    Kinesis(&'static str),
+    /// A member that is needed is there several times, and which of them is meant is not known.
+    #[error("the record has {0} several times")]
+    Several(&'static str),
     /// A member is absent or null.
     #[error("the record has no {0}")]
     Missing(&'static str),
+    /// A member is a JSON string with an escape that is half a surrogate pair.
+    #[error("{0} holds an escape that stands for no character")]
+    NotText(&'static str),
     /// A member has another type.
     #[error("{name} must be a string, found {found}")]
     NotAString {
@@ -74,39 +86,60 @@ impl<'a> Record<'a> {
     /// Reads one entry. Whatever it is, as much as possible of it is known afterwards; if reading it panics, nothing
     /// is but that.
     pub fn parse(raw: &'a str) -> Self {
-        Self::guarded(|| Self::read(raw))
-    }
-
-    fn guarded(read: impl FnOnce() -> Self + UnwindSafe) -> Self {
-        catch_unwind(read).unwrap_or_else(|panic| Self::unreadable(Undecodable::panicked(&*panic)))
-    }
-
-    fn read(raw: &'a str) -> Self {
-        let kind = function::event::kind(raw);
-        if kind != "an object" {
-            return Self::unreadable(Undecodable::NotAnObject(kind));
+        let mut cursor = Cursor::new(raw);
+        match Self::next(&mut cursor).and_then(|(record, _)| cursor.end().map(|()| record)) {
+            Ok(record) => record,
+            Err(NotJson) => Self::unreadable(Undecodable::NotJson(json::why_not(raw))),
         }
-        let entry: Entry<'a> = match serde_json::from_str(raw) {
-            Ok(entry) => entry,
-            Err(why) => return Self::unreadable(Undecodable::Shape(why.to_string())),
-        };
-        let shard = entry.event_id.text("eventID").ok().flatten().and_then(shard);
-        let Some(kinesis) = entry.kinesis else {
-            return Self { shard, ..Self::unreadable(Undecodable::Missing("kinesis")) };
-        };
+    }
+
+    /// Reads the entry that begins here, and passes over it; gives its text too.
+    pub(crate) fn next(cursor: &mut Cursor<'a>) -> Result<(Self, &'a str), NotJson> {
+        let start = *cursor;
+        let record = Self::guarded(cursor, Self::read)?;
+        Ok((record, start.until(cursor).trim_ascii_start()))
+    }
+
+    fn guarded(
+        cursor: &mut Cursor<'a>,
+        read: impl FnOnce(&mut Cursor<'a>) -> Result<Self, NotJson>,
+    ) -> Result<Self, NotJson> {
+        let mut ahead = *cursor;
+        match catch_unwind(AssertUnwindSafe(|| read(&mut ahead))) {
+            Ok(record) => {
+                *cursor = ahead;
+                record
+            }
+            Err(panic) => {
+                cursor.skip()?;
+                Ok(Self::unreadable(Undecodable::panicked(&*panic)))
+            }
+        }
+    }
+
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, NotJson> {
+        if cursor.peek() != Some(b'{') {
+            let kind = function::event::kind(cursor.value()?);
+            return Ok(Self::unreadable(Undecodable::NotAnObject(kind)));
+        }
+        let mut members = Found::default();
+        members.read(cursor)?;
         // All are read before the first verdict: a record that is undecodable may still have to be reported.
-        let sequence_number = kinesis.sequence_number.text("sequenceNumber");
-        let partition_key = kinesis.partition_key.text("partitionKey");
-        let data = kinesis.data.text("data").and_then(|data| data.ok_or(Undecodable::Missing("data")));
-        let verdict =
-            [&sequence_number, &partition_key].into_iter().find_map(|text| text.as_ref().err().cloned());
-        Self {
+        let shard = members.event_id.text("eventID").ok().flatten().and_then(shard);
+        let sequence_number = members.sequence_number.text("sequenceNumber");
+        let partition_key = members.partition_key.text("partitionKey");
+        let data = members.data.text("data").and_then(|data| data.ok_or(Undecodable::Missing("data")));
+        let verdict = members.odd.or_else(|| {
+            [&sequence_number, &partition_key].into_iter().find_map(|text| text.as_ref().err().cloned())
+        });
+        Ok(Self {
+            is_of_kinesis: members.kinesis.0.is_some(),
             shard,
             sequence_number: sequence_number.ok().flatten(),
             partition_key: partition_key.ok().flatten(),
-            arrival: kinesis.approximate_arrival_timestamp.and_then(|seconds| arrival(seconds.get())),
+            arrival: members.arrival.0.and_then(arrival),
             data: verdict.map_or(data, Err),
-        }
+        })
     }
 
     /// Decodes the record's data into `scratch`, replacing what was there.
@@ -116,7 +149,7 @@ impl<'a> Record<'a> {
     pub fn data<'b>(&self, scratch: &'b mut Vec<u8>) -> Result<&'b [u8], Undecodable> {
         let data = self.data.as_ref().map_err(Clone::clone)?;
         scratch.clear();
-        STANDARD.decode_vec(&**data, scratch).map_err(|why| Undecodable::Base64(why.to_string()))?;
+        BASE64.decode_vec(&**data, scratch).map_err(|why| Undecodable::Base64(why.to_string()))?;
         Ok(scratch)
     }
 
@@ -127,15 +160,15 @@ impl<'a> Record<'a> {
     }
 
     fn unreadable(why: Undecodable) -> Self {
-        Self { shard: None, sequence_number: None, partition_key: None, arrival: None, data: Err(why) }
+        Self {
+            is_of_kinesis: false,
+            shard: None,
+            sequence_number: None,
+            partition_key: None,
+            arrival: None,
+            data: Err(why),
+        }
     }
-}
-
-/// Whether an entry of `Records` is of a Kinesis event: it has a member `kinesis`, be it ever so odd. Entries of
-/// SQS, S3 or DynamoDB events have other members.
-pub(crate) fn is_of_kinesis(raw: &str) -> bool {
-    serde_json::from_str::<HashMap<Cow<'_, str>, IgnoredAny>>(raw)
-        .is_ok_and(|members| members.contains_key("kinesis"))
 }
 
 /// `shardId-000000000006:4959…` names the shard before the colon.
@@ -149,103 +182,86 @@ fn shard(event_id: Cow<'_, str>) -> Option<Cow<'_, str>> {
 /// Seconds since 1970 with any number of decimals. A double holds them to a fraction of a microsecond, so the
 /// nearest millisecond is the one that was meant.
 fn arrival(seconds: &str) -> Option<Timestamp> {
-    let seconds: f64 = seconds.parse().ok()?;
-    let since_1970 = SignedDuration::try_from_secs_f64(seconds).ok()?;
-    Timestamp::from_duration(since_1970).ok()?.round(Unit::Millisecond).ok()
+    let milliseconds = (seconds.parse::<f64>().ok()? * 1000.0).round();
+    #[expect(clippy::cast_possible_truncation, reason = "what is beyond any time stays beyond it")]
+    Timestamp::from_millisecond(milliseconds as i64).ok()
 }
 
-#[derive(Deserialize)]
-#[serde(expecting = "an object")]
-struct Entry<'a> {
-    #[serde(borrow)]
-    kinesis: Option<Kinesis<'a>>,
-    #[serde(borrow, default, rename = "eventID")]
-    event_id: Member<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "an object")]
-struct Kinesis<'a> {
-    #[serde(borrow, default)]
-    sequence_number: Member<'a>,
-    #[serde(borrow, default)]
-    partition_key: Member<'a>,
-    #[serde(borrow, default)]
-    data: Member<'a>,
-    #[serde(borrow)]
-    approximate_arrival_timestamp: Option<&'a RawValue>,
-}
-
-/// A member that should be a string and may be anything.
+/// What is needed of an entry, as it stands there.
 #[derive(Default)]
-enum Member<'a> {
-    #[default]
-    Missing,
-    Text(Cow<'a, str>),
-    Other(&'static str),
+struct Found<'a> {
+    event_id: Member<'a>,
+    kinesis: Member<'a>,
+    sequence_number: Member<'a>,
+    partition_key: Member<'a>,
+    data: Member<'a>,
+    arrival: Member<'a>,
+    /// The first reason for which it can be no record.
+    odd: Option<Undecodable>,
 }
+
+impl<'a> Found<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), NotJson> {
+        cursor.object(|name, cursor| match name {
+            "kinesis" if cursor.peek() == Some(b'{') => {
+                self.kinesis.set("{", "kinesis", &mut self.odd);
+                self.read_kinesis(cursor)
+            }
+            "kinesis" => {
+                let value = cursor.value()?;
+                if value != "null" {
+                    self.odd.get_or_insert_with(|| Undecodable::Kinesis(function::event::kind(value)));
+                }
+                self.kinesis.set(value, "kinesis", &mut self.odd);
+                Ok(())
+            }
+            "eventID" => {
+                self.event_id.0 = Some(cursor.value()?);
+                Ok(())
+            }
+            _ => cursor.skip(),
+        })?;
+        if self.kinesis.0.is_none_or(|value| value == "null") {
+            self.odd.get_or_insert(Undecodable::Missing("kinesis"));
+        }
+        Ok(())
+    }
+
+    fn read_kinesis(&mut self, cursor: &mut Cursor<'a>) -> Result<(), NotJson> {
+        cursor.object(|name, cursor| {
+            let (member, name) = match name {
+                "sequenceNumber" => (&mut self.sequence_number, "sequenceNumber"),
+                "partitionKey" => (&mut self.partition_key, "partitionKey"),
+                "data" => (&mut self.data, "data"),
+                "approximateArrivalTimestamp" => (&mut self.arrival, "approximateArrivalTimestamp"),
+                _ => return cursor.skip(),
+            };
+            member.set(cursor.value()?, name, &mut self.odd);
+            Ok(())
+        })
+    }
+}
+
+/// A member that should be a string and may be anything: its JSON, if it is there.
+#[derive(Default)]
+struct Member<'a>(Option<&'a str>);
 
 impl<'a> Member<'a> {
-    fn text(self, name: &'static str) -> Result<Option<Cow<'a, str>>, Undecodable> {
-        match self {
-            Self::Missing => Ok(None),
-            Self::Text(text) => Ok(Some(text)),
-            Self::Other(found) => Err(Undecodable::NotAString { name, found }),
+    fn set(&mut self, value: &'a str, name: &'static str, odd: &mut Option<Undecodable>) {
+        if self.0.replace(value).is_some() {
+            odd.get_or_insert(Undecodable::Several(name));
         }
     }
-}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Member<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyMember)
-    }
-}
-
-struct AnyMember;
-
-impl<'de> Visitor<'de> for AnyMember {
-    type Value = Member<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Member::Text(text.into()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Member::Text(text.to_owned().into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Member::Missing)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Member::Other("a boolean"))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Member::Other("a number"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Member::Other("a list"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Other("an object"))
+    fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Undecodable> {
+        match self.0 {
+            None | Some("null") => Ok(None),
+            Some(value) if value.starts_with('"') => {
+                json::text(value).map(Some).ok_or(Undecodable::NotText(name))
+            }
+            Some("true" | "false") => Err(Undecodable::NotAString { name, found: "a boolean" }),
+            Some(value) => Err(Undecodable::NotAString { name, found: function::event::kind(value) }),
+        }
     }
 }
 
@@ -292,7 +308,9 @@ mod tests {
         check_odd(r#""data":"","partitionKey":5"#, "partitionKey must be a string, found a number");
         check_odd(r#""data":"","sequenceNumber":5"#, "sequenceNumber must be a string, found a number");
         check_odd(r#""data":1,"partitionKey":[]"#, "partitionKey must be a string, found a list");
-        check_odd(r#""data":"\ud800""#, "not a record: unexpected end of hex escape at line 1 column 51");
+        check_odd(r#""data":"\ud800""#, "data holds an escape that stands for no character");
+        check_odd(r#""data":"","data":"""#, "the record has data several times");
+        check_odd(r#""data":5,"data":"""#, "the record has data several times");
     }
 
     #[test]
@@ -302,21 +320,20 @@ mod tests {
         check_data("[]", Err("a record must be an object, found a list"));
         check_data("{}", Err("the record has no kinesis"));
         check_data(r#"{"kinesis":null}"#, Err("the record has no kinesis"));
-        check_data(
-            r#"{"kinesis":5}"#,
-            Err("not a record: invalid type: integer `5`, expected an object at line 1 column 12"),
-        );
-        check_data(
-            r#"{"kinesis":{},"kinesis":{}}"#,
-            Err("not a record: duplicate field `kinesis` at line 1 column 23"),
-        );
+        check_data(r#"{"kinesis":5}"#, Err("kinesis must be an object, found a number"));
+        check_data(r#"{"kinesis":{},"kinesis":{}}"#, Err("the record has kinesis several times"));
     }
 
     #[test]
     fn a_panic_in_reading_it_is_a_verdict_on_the_record_too() {
-        let record = Record::guarded(|| panic!("{} is too much", 7));
+        let mut cursor = Cursor::new("[1,{}] 5");
+        let record = Record::guarded(&mut cursor, |cursor| {
+            cursor.peek().map(|_| panic!("{} is too much", 7)).ok_or(NotJson)
+        })
+        .unwrap();
         let why = record.data(&mut Vec::new()).unwrap_err();
         assert_eq!((why.to_string(), record.sequence_number), ("panicked: 7 is too much".to_owned(), None));
+        assert_eq!(cursor.value(), Ok("5"));
     }
 
     #[test]
@@ -379,7 +396,7 @@ mod tests {
 
     #[track_caller]
     fn check_kinesis(raw: &str, want: bool) {
-        assert_eq!(is_of_kinesis(raw), want);
+        assert_eq!(Record::parse(raw).is_of_kinesis, want);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 
 use std::io::{self, Write};
 
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 
-use crate::json;
 use crate::log::Level;
+
+mod members;
+
+use members::Clock;
+pub use members::{Members, printable};
 
 /// The longest line written, in bytes: CloudWatch Logs took 256 KB for an event for most of its life and agents
 /// still cut there (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>);
@@ -32,6 +33,7 @@ pub struct Lines {
     timestamp: String,
     request_id: String,
     buffer: Vec<u8>,
+    clock: Clock,
     entries_in_parts: u32,
     torn: bool,
 }
@@ -49,6 +51,7 @@ impl Lines {
             timestamp: String::new(),
             request_id: String::new(),
             buffer: Vec::new(),
+            clock: Clock::default(),
             entries_in_parts: 0,
             torn: false,
         }
@@ -76,24 +79,27 @@ impl Lines {
         self.written_level(level).is_some()
     }
 
-    /// Adds a line: `timestamp`, `level`, `message` and the members of `fields`, which must be a struct or a map.
-    pub fn push<F: Serialize>(&mut self, level: Level, message: &str, fields: &F) {
+    /// Adds a line: `timestamp`, `level`, `message` and the members that `add` gives it.
+    pub fn push(&mut self, level: Level, message: &str, add: impl FnOnce(&mut Members<'_>)) {
         if let Some(level) = self.written_level(level) {
-            self.line(level, message, fields);
+            self.line(level, message, add);
         }
     }
 
-    /// Adds `bytes` whole, beside `fields`: as [`Contents`] when that fits one line of [`LINE_BYTES`], else as
-    /// numbered lines with the members `id` (what belongs together), `part` (from 1), `of` and `base64`. The
-    /// parts' bytes, put one behind the other, are `bytes` again.
+    /// Adds `bytes` whole, beside the members that `add` gives: as [`Members::contents`] when that fits one line of
+    /// [`LINE_BYTES`], else as numbered lines with the members `id` (what belongs together), `part` (from 1), `of` and
+    /// `base64`. The parts' bytes, put one behind the other, are `bytes` again.
     ///
-    /// `fields` come back on each part, so they should be short. It is written whatever the threshold: a log may be the
+    /// The members come back on each part, so they should be short. It is written whatever the threshold: a log may be the
     /// only place that still has the bytes.
-    pub fn whole<F: Serialize>(&mut self, level: Level, message: &str, fields: &F, bytes: &[u8]) {
+    pub fn whole(&mut self, level: Level, message: &str, bytes: &[u8], add: impl Fn(&mut Members<'_>)) {
         let level = level.max(self.threshold);
         if bytes.len() <= LINE_BYTES {
             let mark = self.mark();
-            self.line(level, message, &Beside { fields, more: Contents::of(bytes) });
+            self.line(level, message, |members| {
+                add(members);
+                members.contents(bytes);
+            });
             if self.len_since(mark) <= LINE_BYTES {
                 return;
             }
@@ -103,8 +109,13 @@ impl Lines {
         let id = format!("{}-{}", self.request_id, self.entries_in_parts);
         let of = bytes.len().div_ceil(PART_BYTES);
         for (part, bytes) in (1..).zip(bytes.chunks(PART_BYTES)) {
-            let more = Part { id: &id, part, of, base64: Base64(bytes) };
-            self.line(level, message, &Beside { fields, more });
+            self.line(level, message, |members| {
+                add(members);
+                members.text("id", &id);
+                members.number("part", part);
+                members.number("of", of);
+                members.base64("base64", bytes);
+            });
         }
     }
 
@@ -142,8 +153,8 @@ impl Lines {
 
     /// Adds a line whatever the threshold: at `level`, or at the threshold where that is more severe, because
     /// Lambda's own filter would drop it otherwise.
-    pub fn push_always<F: Serialize>(&mut self, level: Level, message: &str, fields: &F) {
-        self.line(level.max(self.threshold), message, fields);
+    pub fn push_always(&mut self, level: Level, message: &str, add: impl FnOnce(&mut Members<'_>)) {
+        self.line(level.max(self.threshold), message, add);
     }
 
     /// The level under which a line is written, if it is. An ERROR is written always (it may be the last place
@@ -152,109 +163,13 @@ impl Lines {
         (level >= self.threshold || level >= Level::Error).then(|| level.max(self.threshold))
     }
 
-    fn line<F: Serialize>(&mut self, level: Level, message: &str, fields: &F) {
-        let mark = self.mark();
-        let line = Line { timestamp: &self.timestamp, level: level.as_str(), message, fields };
-        if let Err(why) = json::append(&mut self.buffer, &line) {
-            self.rewind(mark);
-            let fields = Unwritable { reason: why.to_string() };
-            let line = Line { timestamp: &self.timestamp, level: level.as_str(), message, fields: &fields };
-            // Strings alone: this one cannot fail.
-            _ = json::append(&mut self.buffer, &line);
-        }
-        self.buffer.push(b'\n');
+    fn line(&mut self, level: Level, message: &str, add: impl FnOnce(&mut Members<'_>)) {
+        let mut members = Members::begin(&mut self.buffer, &mut self.clock, &self.timestamp);
+        members.text("level", level.as_str());
+        members.text("message", message);
+        add(&mut members);
+        members.end();
     }
-}
-
-/// The text in `bytes` if it can be shown as it is: UTF-8, and no control character other than tab, line feed
-/// and carriage return.
-pub fn printable(bytes: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let shown = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
-    text.chars().all(shown).then_some(text)
-}
-
-/// The bytes of a line's `ascii` member at most: enough to recognise a payload, little beside its base64.
-const PREVIEW_BYTES: usize = 64;
-
-/// Bytes as members of a line: `text` where they are [`printable`], else `base64` (standard alphabet, padded) and,
-/// for the eye, `ascii`: their beginning, with a dot for every byte that is no printable ASCII.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Contents<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<Base64<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ascii: Option<Preview<'a>>,
-}
-
-impl<'a> Contents<'a> {
-    /// The members for `bytes`.
-    pub fn of(bytes: &'a [u8]) -> Self {
-        match printable(bytes) {
-            Some(text) => Self { text: Some(text), base64: None, ascii: None },
-            None => Self { text: None, base64: Some(Base64(bytes)), ascii: Some(Preview(bytes)) },
-        }
-    }
-}
-
-/// The beginning of some bytes, as hex dumps show it.
-#[derive(Debug, Clone, Copy)]
-struct Preview<'a>(&'a [u8]);
-
-impl Serialize for Preview<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut shown = [b'.'; PREVIEW_BYTES];
-        let length = self.0.len().min(PREVIEW_BYTES);
-        for (shown, byte) in shown.iter_mut().zip(self.0) {
-            if matches!(byte, b' '..=b'~') {
-                *shown = *byte;
-            }
-        }
-        serializer.serialize_str(std::str::from_utf8(&shown[..length]).unwrap_or_default())
-    }
-}
-
-/// Bytes written as base64 without a string in between.
-#[derive(Debug, Clone, Copy)]
-struct Base64<'a>(&'a [u8]);
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
-    }
-}
-
-#[derive(Serialize)]
-struct Line<'a, F> {
-    timestamp: &'a str,
-    level: &'a str,
-    message: &'a str,
-    #[serde(flatten)]
-    fields: &'a F,
-}
-
-#[derive(Serialize)]
-struct Beside<'a, F, M> {
-    #[serde(flatten)]
-    fields: &'a F,
-    #[serde(flatten)]
-    more: M,
-}
-
-#[derive(Serialize)]
-struct Part<'a> {
-    id: &'a str,
-    part: usize,
-    of: usize,
-    base64: Base64<'a>,
-}
-
-/// In place of fields that could not be written, which for a struct of plain values does not happen.
-#[derive(Serialize)]
-struct Unwritable {
-    reason: String,
 }
 
 #[cfg(test)]

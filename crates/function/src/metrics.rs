@@ -5,10 +5,9 @@
 //! CloudWatch makes the metrics from the log, so measuring costs no request. It is written whatever the log
 //! level, and under the threshold's own level where that is above INFO, else Lambda's filter would drop it.
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::lines::Lines;
+use crate::lines::{Lines, Members};
 use crate::log::Level;
 
 /// The CloudWatch namespace of every metric.
@@ -57,40 +56,30 @@ impl Metric {
 }
 
 impl Lines {
-    /// Adds the summary line (`message` is `summary`): `requestId`, the metrics, and the members of `fields`,
+    /// Adds the summary line (`message` is `summary`): `requestId`, the metrics, and the members that `add` gives it,
     /// which are no metrics.
-    pub fn summary<F: Serialize>(&mut self, function_name: &str, metrics: &[Metric], fields: &F) {
+    pub fn summary(&mut self, function_name: &str, metrics: &[Metric], add: impl FnOnce(&mut Members<'_>)) {
         let request_id = self.request_id().to_owned();
-        let summary = Summary {
-            request_id: &request_id,
-            directive: Directive {
-                timestamp: self.now().as_millisecond(),
-                metrics: [MetricSet {
-                    namespace: NAMESPACE,
-                    dimensions: [[DIMENSION]],
-                    metrics: Definitions(metrics),
-                }],
-            },
-            function_name,
-            values: Values(metrics),
-            fields,
+        let directive = Directive {
+            timestamp: self.now().as_millisecond(),
+            metrics: [MetricSet {
+                namespace: NAMESPACE,
+                dimensions: [[DIMENSION]],
+                metrics: Definitions(metrics),
+            }],
         };
-        self.push_always(Level::Info, "summary", &summary);
+        self.push_always(Level::Info, "summary", |line| {
+            line.text("requestId", &request_id);
+            line.json("_aws", &directive);
+            line.text(DIMENSION, function_name);
+            for metric in metrics {
+                if let Some(value) = metric.value {
+                    line.number(metric.name, value);
+                }
+            }
+            add(line);
+        });
     }
-}
-
-#[derive(Serialize)]
-struct Summary<'a, F> {
-    #[serde(rename = "requestId")]
-    request_id: &'a str,
-    #[serde(rename = "_aws")]
-    directive: Directive<'a>,
-    #[serde(rename = "FunctionName")] // the dimension's value: named as `DIMENSION` says
-    function_name: &'a str,
-    #[serde(flatten)]
-    values: Values<'a>,
-    #[serde(flatten)]
-    fields: &'a F,
 }
 
 #[derive(Serialize)]
@@ -126,34 +115,15 @@ impl Serialize for Definitions<'_> {
     }
 }
 
-struct Values<'a>(&'a [Metric]);
-
-impl Serialize for Values<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for metric in self.0 {
-            if let Some(value) = metric.value {
-                map.serialize_entry(metric.name, &value)?;
-            }
-        }
-        map.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    #[derive(Serialize)]
-    struct Shard {
-        shard: u8,
-    }
-
     fn summary(threshold: Level, metrics: &[Metric]) -> Value {
         let mut lines = Lines::new(threshold);
         lines.begin("2026-11-20T10:00:00.040Z".parse().unwrap(), "r-1");
-        lines.summary("consumer", metrics, &Shard { shard: 1 });
+        lines.summary("consumer", metrics, |line| line.number("shard", 1));
         let mut out = Vec::new();
         lines.write_to(&mut out).unwrap();
         serde_json::from_slice(&out).unwrap()

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::json;
 use crate::packet::Packet;
 
@@ -63,7 +61,7 @@ impl Field {
     /// The field's text: a string's own, a number or boolean as it was written, `Remote` and `Local` as
     /// host and port. `None` if it is absent, null, a list or an object.
     pub(crate) fn read<'a>(self, packet: &Packet<'a>) -> Option<Cow<'a, str>> {
-        let member = |object: Option<&'a RawValue>, name| json::member(object?, name);
+        let member = |object: Option<&'a str>, name| json::member(object?, name);
         let value = match self {
             Self::Remote => return packet.remote().map(|address| address.to_string().into()),
             Self::Local => return packet.local().map(|address| address.to_string().into()),

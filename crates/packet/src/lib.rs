@@ -25,7 +25,7 @@
 //! ```
 //!
 //! In reading order: `packet` (one packet's JSON), `payload` (its formats), `key` (partition keys),
-//! [`expression`] (the language they are written in), `reply`, and below them `field` and `json`.
+//! [`expression`] (the language they are written in), `reply`, and below them `field` and [`json`] (the text between the quotes, found without building anything).
 //!
 //! # Where the gateway's documentation is silent
 //!
@@ -48,7 +48,7 @@ mod reply;
 
 mod field;
 
-mod json;
+pub mod json;
 
 pub use expression::SyntaxError;
 pub use key::{

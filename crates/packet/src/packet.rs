@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::value::RawValue;
-
-use crate::json;
+use crate::json::{self, Cursor, NotJson};
 use crate::payload::{Format, PayloadError, UnknownFormat};
 
 /// One entry of the gateway's `Messages`, and the content of one record: a JSON object, seen through the
@@ -18,28 +16,37 @@ use crate::payload::{Format, PayloadError, UnknownFormat};
 #[derive(Debug, Clone)]
 pub struct Packet<'a> {
     raw: &'a str,
-    pub(crate) tag: Option<&'a RawValue>,
-    pub(crate) remote: Option<&'a RawValue>,
-    pub(crate) local: Option<&'a RawValue>,
-    pub(crate) received_at: Option<&'a RawValue>,
-    pub(crate) ingress_region: Option<&'a RawValue>,
-    pub(crate) formatter: Option<&'a RawValue>,
-    pub(crate) inner: Option<&'a RawValue>,
-    pub(crate) data: Option<&'a RawValue>,
+    pub(crate) tag: Option<&'a str>,
+    pub(crate) remote: Option<&'a str>,
+    pub(crate) local: Option<&'a str>,
+    pub(crate) received_at: Option<&'a str>,
+    pub(crate) ingress_region: Option<&'a str>,
+    pub(crate) formatter: Option<&'a str>,
+    pub(crate) inner: Option<&'a str>,
+    pub(crate) data: Option<&'a str>,
 }
 
 impl<'a> Packet<'a> {
     /// Reads one JSON value, which has to be an object.
     pub fn parse(raw: &'a str) -> Result<Self, NotAPacket> {
-        let raw = raw.trim_matches([' ', '\t', '\n', '\r']);
-        if !raw.starts_with('{') {
-            return Err(match serde_json::from_str::<&RawValue>(raw) {
-                Ok(_) => NotAPacket::NotAnObject { found: json::kind(raw) },
-                Err(error) => NotAPacket::NotJson(error.to_string()),
-            });
+        let mut cursor = Cursor::new(raw);
+        match Self::next(&mut cursor).and_then(|found| cursor.end().map(|()| found)) {
+            Ok(found) => found.map_err(|other| NotAPacket::NotAnObject { found: json::kind(other) }),
+            Err(NotJson) => Err(NotAPacket::NotJson(json::why_not(raw.trim_matches(json::SPACE)))),
         }
+    }
+
+    /// Reads the value that begins here, and passes over it: a packet, or the text of a value of another type.
+    ///
+    /// # Errors
+    /// There is no JSON value here.
+    pub fn next(cursor: &mut Cursor<'a>) -> Result<Result<Self, &'a str>, NotJson> {
+        if cursor.peek() != Some(b'{') {
+            return cursor.value().map(Err);
+        }
+        let start = *cursor;
         let mut packet = Packet {
-            raw,
+            raw: "",
             tag: None,
             remote: None,
             local: None,
@@ -49,9 +56,8 @@ impl<'a> Packet<'a> {
             inner: None,
             data: None,
         };
-        json::members(raw, |name, value| {
-            let Some(name) = json::text(name) else { return };
-            let field = match &*name {
+        cursor.object(|name, cursor| {
+            let field = match name {
                 "Tag" => &mut packet.tag,
                 "Remote" => &mut packet.remote,
                 "Local" => &mut packet.local,
@@ -60,12 +66,13 @@ impl<'a> Packet<'a> {
                 "Formatter" => &mut packet.formatter,
                 "Inner" => &mut packet.inner,
                 "Data" => &mut packet.data,
-                _ => return,
+                _ => return cursor.skip(),
             };
-            *field = Some(value);
-        })
-        .map_err(|error| NotAPacket::NotJson(error.to_string()))?;
-        Ok(packet)
+            *field = Some(cursor.value()?);
+            Ok(())
+        })?;
+        packet.raw = start.until(cursor);
+        Ok(Ok(packet))
     }
 
     /// The JSON as it was given, without white space around it.
@@ -74,9 +81,9 @@ impl<'a> Packet<'a> {
         self.raw
     }
 
-    /// `Tag` as raw JSON of whatever type, to be echoed as it came.
+    /// `Tag` as the JSON text of whatever type, to be echoed as it came.
     #[must_use]
-    pub fn tag(&self) -> Option<&'a RawValue> {
+    pub fn tag(&self) -> Option<&'a str> {
         self.tag
     }
 
@@ -105,14 +112,14 @@ impl<'a> Packet<'a> {
         };
         match json::text(formatter) {
             Some(word) => word.parse(),
-            None => Err(UnknownFormat { found: json::kind(formatter.get()).into() }),
+            None => Err(UnknownFormat { found: json::kind(formatter).into() }),
         }
     }
 
     /// `Data` if it is a JSON string, escapes resolved, still in its format.
     pub fn data(&self) -> Result<Cow<'a, str>, PayloadError> {
         let data = self.data.filter(|value| !json::is_null(value)).ok_or(PayloadError::Missing)?;
-        json::text(data).ok_or_else(|| match json::kind(data.get()) {
+        json::text(data).ok_or_else(|| match json::kind(data) {
             "a string" => PayloadError::NotText,
             found => PayloadError::NotAString { found },
         })
@@ -151,20 +158,27 @@ pub struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    fn read(object: &'a RawValue, host_names: &[&str]) -> Option<Self> {
-        let scalar = |name: &str| json::member(object, name).and_then(json::scalar);
-        let host = host_names.iter().find_map(|name| scalar(name))?;
-        Some(Self { host, port: scalar("Port") })
+    /// The first of at most two names that has a value is the host's.
+    fn read(object: &'a str, host_names: &[&str]) -> Option<Self> {
+        let (mut hosts, mut port) = ([None; 2], None);
+        json::members(object, |name, value| {
+            if name == "Port" {
+                port = Some(value);
+            } else if let Some(rank) = host_names.iter().position(|known| *known == name) {
+                hosts[rank] = Some(value);
+            }
+        })
+        .ok()?;
+        let host = hosts.into_iter().flatten().find_map(json::scalar)?;
+        Some(Self { host, port: port.and_then(json::scalar) })
     }
 }
 
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.port {
-            None => f.write_str(&self.host),
-            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
-            Some(port) => write!(f, "{}:{port}", self.host),
-        }
+        let Some(port) = &self.port else { return f.write_str(&self.host) };
+        let (open, close) = if self.host.contains(':') { ("[", "]:") } else { ("", ":") };
+        [open, &self.host, close, port].into_iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 
@@ -223,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_tag_of_any_type_is_echoed_as_it_came() {
-        let tag = |json| packet(json).tag().map(|tag| tag.get().to_owned());
+        let tag = |json| packet(json).tag().map(|tag| tag.to_owned());
         assert_eq!(tag(r#"{"Tag":"a\u0062"}"#).as_deref(), Some(r#""a\u0062""#));
         assert_eq!(tag(r#"{"Tag": {"a" : 1.0} }"#).as_deref(), Some(r#"{"a" : 1.0}"#));
         assert_eq!(tag(r#"{"Tag":null}"#).as_deref(), Some("null"));

@@ -1,9 +1,9 @@
 //! The formats in which a payload travels as text in `Data`, and how it becomes bytes and text again.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, Simd};
 use base64::{DecodeError, Engine as _};
 
 /// How `Data` carries the payload: a packet's `Formatter`. The words are those of the gateway, in any case;
@@ -147,20 +147,22 @@ pub(crate) fn write_utf8(bytes: &[u8], out: &mut String) {
 }
 
 /// Writes the standard form and reads the careless ones: without padding, with stray bits in the last digit.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+static BASE64: LazyLock<Simd> = LazyLock::new(|| {
+    Simd::standard(
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    )
+});
 
 fn decode_base64(data: &str, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-    let url_safe = |character| matches!(character, '-' | '_');
-    let decoded = if data.contains(url_safe) {
+    let decoded = BASE64.decode_vec(data, out).or_else(|error| {
+        if !data.contains(['-', '_']) {
+            return Err(error);
+        }
+        out.clear();
         BASE64.decode_vec(data.replace('-', "+").replace('_', "/"), out)
-    } else {
-        BASE64.decode_vec(data, out)
-    };
+    });
     decoded.map_err(|error| match error {
         // The decoder names a byte, and not always the first bad one: a last one without a group comes before
         // all. What stands before the first is ASCII, so that its place is the same in characters.

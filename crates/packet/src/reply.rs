@@ -1,7 +1,5 @@
 //! What goes back to the senders: the expression that makes it, and the gateway's `Replies`.
 
-use serde_json::value::RawValue;
-
 use crate::expression::{Expression, Fields, Scope, SyntaxError};
 use crate::json;
 use crate::payload::Format;
@@ -39,16 +37,16 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Adds one reply: `bytes`, written in the format the packet came in, to the packet of this tag, which is
-    /// echoed as it came.
-    pub fn push(&mut self, tag: Option<&RawValue>, format: Format, bytes: &[u8]) -> Result<(), NoReply> {
+    /// Adds one reply: `bytes`, written in the format the packet came in, to the packet of this tag, whose JSON text
+    /// ([`Packet::tag`](crate::Packet::tag)) is echoed as it came.
+    pub fn push(&mut self, tag: Option<&str>, format: Format, bytes: &[u8]) -> Result<(), NoReply> {
         let tag = tag.filter(|tag| !json::is_null(tag)).ok_or(NoReply::NoTag)?;
         self.text.clear();
         if !format.encode(bytes, &mut self.text) {
             return Err(NoReply::Coap);
         }
         self.json.push_str(if self.count == 0 { "[{\"Tag\":" } else { ",{\"Tag\":" });
-        self.json.push_str(tag.get());
+        self.json.push_str(tag);
         self.json.push_str(",\"Data\":");
         json::write_text(&self.text, &mut self.json);
         self.json.push('}');
@@ -118,11 +116,11 @@ mod tests {
         );
     }
 
-    fn tag(json: &str) -> Option<&RawValue> {
-        Some(serde_json::from_str(json).unwrap())
+    fn tag(json: &str) -> Option<&str> {
+        Some(json)
     }
 
-    type Given<'a> = (Option<&'a RawValue>, Format, &'a [u8], Result<(), NoReply>);
+    type Given<'a> = (Option<&'a str>, Format, &'a [u8], Result<(), NoReply>);
 
     #[track_caller]
     fn check_replies(given: &[Given<'_>], want: &str) {
@@ -134,7 +132,7 @@ mod tests {
         assert_eq!((replies.len(), replies.is_empty()), (answered, answered == 0));
         let json = replies.into_json();
         assert_eq!(json, want);
-        assert_eq!(serde_json::from_str::<Vec<&RawValue>>(&json).unwrap().len(), answered);
+        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&json).unwrap().len(), answered);
     }
 
     #[test]

@@ -82,7 +82,7 @@ const RETRY_AFTER: &str = "1";
 
 impl Answer {
     /// The answer to `caller` for packets with these tags (raw JSON) and fates, in order; `replies` is a JSON list.
-    pub(crate) fn new(caller: Caller, replies: &str, packets: &[(Option<&RawValue>, Fate)]) -> Self {
+    pub(crate) fn new(caller: Caller, replies: &str, packets: &[(Option<&str>, Fate)]) -> Self {
         let full = match caller {
             Caller::Gateway => body(replies, "Undelivered", packets.iter().filter_map(undelivered)),
             Caller::Direct | Caller::Http(_) => body(replies, "Records", packets.iter().map(record)),
@@ -152,7 +152,7 @@ fn body(replies: &str, list: &str, entries: impl Iterator<Item = String>) -> Box
 }
 
 /// The account in numbers alone. Every undelivered packet is in the log or in the queue all the same.
-fn short(packets: &[(Option<&RawValue>, Fate)]) -> Box<RawValue> {
+fn short(packets: &[(Option<&str>, Fate)]) -> Box<RawValue> {
     let undelivered = packets.iter().filter(|(_, fate)| matches!(fate, Fate::Undelivered(_))).count();
     let acknowledged = packets.len() - undelivered;
     let why = "the answer for each packet would be larger than Lambda carries";
@@ -162,8 +162,8 @@ fn short(packets: &[(Option<&RawValue>, Fate)]) -> Box<RawValue> {
     RawValue::from_string(text.to_string()).unwrap_or_default()
 }
 
-fn record((tag, fate): &(Option<&RawValue>, Fate)) -> String {
-    let tag = tag.map_or("null", RawValue::get);
+fn record((tag, fate): &(Option<&str>, Fate)) -> String {
+    let tag = tag.unwrap_or("null");
     match fate {
         Fate::Acknowledged { shard_id, sequence_number } => {
             let (shard_id, sequence_number) = (json!(shard_id), json!(sequence_number));
@@ -176,14 +176,14 @@ fn record((tag, fate): &(Option<&RawValue>, Fate)) -> String {
     }
 }
 
-fn undelivered((tag, fate): &(Option<&RawValue>, Fate)) -> Option<String> {
+fn undelivered((tag, fate): &(Option<&str>, Fate)) -> Option<String> {
     let Fate::Undelivered(Undelivered { code, message, .. }) = fate else { return None };
     let error = json!(format!("{code}: {message}"));
-    Some(format!(r#"{{"Tag":{},"Error":{error}}}"#, tag.map_or("null", RawValue::get)))
+    Some(format!(r#"{{"Tag":{},"Error":{error}}}"#, tag.unwrap_or("null")))
 }
 
 /// 200 for all, 207 for some; for none 413 (all too large), 503 where asking again may help, else 500.
-fn status(packets: &[(Option<&RawValue>, Fate)]) -> u16 {
+fn status(packets: &[(Option<&str>, Fate)]) -> u16 {
     let causes: Vec<_> = packets
         .iter()
         .filter_map(|(_, fate)| match fate {

@@ -1,25 +1,59 @@
 //! What an event is, told by its shape alone.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::cell::OnceCell;
+use std::string::FromUtf8Error;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use function::event::{kind, top_level_keys};
 use jiff::Timestamp;
+use packet::json::{Cursor, NotJson};
+use packet::{NotAPacket, Packet};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::answer::Error;
 
 /// The packets of an event, and who wants to hear of them.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
-    /// The entries of `Messages`, or the one packet: raw JSON values, not yet known to be packets.
-    pub(crate) entries: Vec<Cow<'a, str>>,
+    /// The entries of `Messages`, or the one packet.
+    pub(crate) entries: Vec<Entry<'a>>,
     pub(crate) caller: Caller,
+}
+
+/// What is not in the event as it stands: the decoded body of an HTTP request, and the packet that was made of it.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    body: OnceCell<String>,
+    packet: OnceCell<String>,
+}
+
+/// A JSON value in the place of a packet.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) raw: &'a str,
+    pub(crate) packet: Result<Packet<'a>, NotAPacket>,
+}
+
+impl<'a> Entry<'a> {
+    fn parse(raw: &'a str) -> Self {
+        Self { raw, packet: Packet::parse(raw) }
+    }
+
+    /// The tag that it carries, as JSON.
+    pub(crate) fn tag(&self) -> Option<&'a str> {
+        self.packet.as_ref().ok()?.tag()
+    }
+
+    /// Reads the value that begins here.
+    fn next(cursor: &mut Cursor<'a>) -> Result<Self, NotJson> {
+        Ok(match Packet::next(cursor)? {
+            Ok(packet) => Self { raw: packet.raw(), packet: Ok(packet) },
+            Err(raw) => Self::parse(raw),
+        })
+    }
 }
 
 /// In whose words to answer.
@@ -64,7 +98,8 @@ pub(crate) const MOST_PACKETS: usize = 30_000;
 /// Methods that carry packets.
 pub(crate) const METHODS: &str = "POST, PUT";
 
-/// Reads an event. `tag` makes a tag for a packet that comes by HTTP.
+/// Reads an event. `tag` makes a tag for a packet that comes by HTTP; what had to be decoded is left in `room`, because
+/// the entries are parts of it.
 ///
 /// # Errors
 /// An event of no known shape: it may be meant for another function, and must not be taken for handled.
@@ -72,18 +107,19 @@ pub(crate) fn read<'a>(
     event: &'a str,
     now: Timestamp,
     tag: impl FnOnce() -> String,
+    room: &'a Room,
 ) -> Result<Request<'a>, Error> {
     let unexpected = || Error::UnexpectedEvent { found: top_level_keys(event) };
-    let members = Members::read(event).ok_or_else(unexpected)?;
+    let mut members = Members::read(event).ok_or_else(unexpected)?;
     // `null` beside a packet's own members is one more member of a packet.
-    let batch =
-        members.get("Messages").filter(|messages| *messages != "null" || members.get("Data").is_none());
+    let given = members.get("Messages");
+    let batch = given.filter(|messages| *messages != "null" || members.get("Data").is_none());
     if let Some(messages) = batch {
         if members.count("Messages") > 1 {
             return Err(Error::MessagesNotAList { found: "several members of that name".into() });
         }
-        let entries =
-            list(messages).ok_or_else(|| Error::MessagesNotAList { found: kind(messages).into() })?;
+        let not_a_list = || Error::MessagesNotAList { found: kind(messages).into() };
+        let entries = members.messages.take().ok_or_else(not_a_list)?;
         if entries.len() > MOST_PACKETS {
             return Err(Error::TooManyPackets { given: entries.len(), most: MOST_PACKETS });
         }
@@ -92,37 +128,49 @@ pub(crate) fn read<'a>(
     if let Some(request) =
         members.get("requestContext").and_then(|context| HttpRequest::read(&members, context))
     {
-        return Ok(request.into_input(now, tag));
+        return Ok(request.into_input(now, tag, room));
     }
     let caller = match members.get("Data") {
         Some(_) => Caller::Direct,
-        None if members.0.is_empty() => Caller::Gateway,
+        None if members.all.is_empty() => Caller::Gateway,
         None => return Err(unexpected()),
     };
-    let entries = members.get("Data").map(|_| Cow::Borrowed(event.trim())).into_iter().collect();
+    let entries = members.get("Data").map(|_| Entry::parse(event.trim())).into_iter().collect();
     Ok(Request::Write(Input { entries, caller }))
 }
 
-/// The entries of a JSON list; null counts as an empty one.
-fn list(json: &str) -> Option<Vec<Cow<'_, str>>> {
-    let entries: Option<Vec<&RawValue>> = serde_json::from_str(json).ok()?;
-    Some(entries.unwrap_or_default().into_iter().map(|entry| Cow::Borrowed(entry.get())).collect())
-}
-
 /// The members of a JSON object, raw, in order. Of two with one name the last counts.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+#[derive(Default)]
+struct Members<'a> {
+    all: Vec<(String, &'a str)>,
+    /// The entries of the last list named `Messages`, or of `null` in its place, which counts as an empty one: found on the
+    /// way, because nearly all of an event is that list.
+    messages: Option<Vec<Entry<'a>>>,
+}
 
 impl<'a> Members<'a> {
     fn read(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let mut members = Self::default();
+        let mut cursor = Cursor::new(json);
+        let read = cursor.object(|name, cursor| {
+            let start = *cursor;
+            if name == "Messages" {
+                members.messages = messages(cursor)?;
+            } else {
+                cursor.skip()?;
+            }
+            members.all.push((name.to_owned(), start.until(cursor).trim_ascii_start()));
+            Ok(())
+        });
+        read.and_then(|()| cursor.end()).ok().map(|()| members)
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.get())
+        self.all.iter().rfind(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
     fn count(&self, name: &str) -> usize {
-        self.0.iter().filter(|(known, _)| known == name).count()
+        self.all.iter().filter(|(known, _)| known == name).count()
     }
 
     /// A member of the given type; none if it is absent or of another one.
@@ -131,31 +179,19 @@ impl<'a> Members<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
+/// The entries of the list that comes here; `None` for a value of another type.
+fn messages<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Vec<Entry<'a>>>, NotJson> {
+    if cursor.peek() != Some(b'[') {
+        return Ok((cursor.value()? == "null").then(Vec::new));
     }
+    let mut entries = Vec::new();
+    cursor.list(|cursor| Entry::next(cursor).map(|entry| entries.push(entry)))?;
+    Ok(Some(entries))
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A text, borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What matters of an HTTP event, whichever of the four shapes it has: API Gateway's REST API (payload format 1.0), its
 /// HTTP API and function URLs (2.0), and load balancers.
@@ -202,33 +238,34 @@ impl HttpRequest {
         Some(Self { envelope, method, source, domain, port, body: body(event) })
     }
 
-    fn into_input<'a>(self, now: Timestamp, tag: impl FnOnce() -> String) -> Request<'a> {
+    fn into_input<'a>(self, now: Timestamp, tag: impl FnOnce() -> String, room: &'a Room) -> Request<'a> {
         let envelope = self.envelope;
         let refuse = |status, message| Request::Refuse(Refusal { envelope, status, message });
         if !METHODS.split(", ").any(|method| method == self.method) {
             return refuse(405, format!("the method is {}, expected one of {METHODS}", self.method));
         }
-        let body = match &self.body {
+        let body = match self.body {
             Ok(body) => body,
-            Err(message) => return refuse(400, message.clone()),
+            Err(message) => return refuse(400, message),
         };
         let caller = Caller::Http(envelope);
-        let batch = str::from_utf8(body).ok().and_then(Members::read);
-        if batch.as_ref().is_some_and(|batch| batch.count("Messages") > 1) {
-            return refuse(400, "the body has several members named Messages; nothing was written".into());
-        }
-        let messages = batch.and_then(|batch| list(batch.get("Messages")?));
-        if let Some(messages) = messages {
-            if messages.len() > MOST_PACKETS {
-                let given = messages.len();
-                return refuse(
-                    413,
-                    format!("the batch has {given} packets, at most {MOST_PACKETS} are taken; none was"),
-                );
+        let text = String::from_utf8(body).map(|text| &**room.body.get_or_init(|| text));
+        if let Some(batch) = text.as_ref().ok().and_then(|text| Members::read(text)) {
+            if batch.count("Messages") > 1 {
+                let message = "the body has several members named Messages; nothing was written";
+                return refuse(400, message.into());
             }
-            let entries = messages.into_iter().map(|entry| Cow::Owned(entry.into_owned())).collect();
-            return Request::Write(Input { entries, caller });
+            if let Some(entries) = batch.messages {
+                let given = entries.len();
+                if given > MOST_PACKETS {
+                    let message =
+                        format!("the batch has {given} packets, at most {MOST_PACKETS} are taken; none was");
+                    return refuse(413, message);
+                }
+                return Request::Write(Input { entries, caller });
+            }
         }
+        let body = text.as_ref().map_or_else(FromUtf8Error::as_bytes, |text| text.as_bytes());
         let packet = json!({
             "Tag": tag(),
             "Remote": { "IpAddress": self.source, "Port": 0 }, // no HTTP event tells the caller's port
@@ -237,16 +274,17 @@ impl HttpRequest {
             "Formatter": "base64",
             "Data": BASE64_STANDARD.encode(body),
         });
-        Request::Write(Input { entries: vec![Cow::Owned(packet.to_string())], caller })
+        let packet = room.packet.get_or_init(|| packet.to_string());
+        Request::Write(Input { entries: vec![Entry::parse(packet)], caller })
     }
 }
 
 /// The decoded body of an HTTP event; an absent one is empty.
 fn body(event: &Members<'_>) -> Result<Vec<u8>, String> {
     let Some(json) = event.get("body") else { return Ok(Vec::new()) };
-    let text: Option<Cow<'_, str>> = serde_json::from_str::<Option<Name<'_>>>(json)
+    let text: Option<Cow<'_, str>> = serde_json::from_str::<Option<Text<'_>>>(json)
         .map_err(|_| format!("the body is {}, expected text", kind(json)))?
-        .map(|Name(text)| text);
+        .map(|Text(text)| text);
     let text = text.unwrap_or_default();
     if event.parse("isBase64Encoded") == Some(true) {
         let wrong = |error| format!("the body is not the base64 that the request says: {error}");

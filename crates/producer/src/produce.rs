@@ -9,13 +9,11 @@ use function::lines::Lines;
 use function::log::Level;
 use function::metrics::Metric;
 use jiff::Timestamp;
-use packet::{KeyOutcome, NotAPacket, Packet, PayloadError, Replies, random_key};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use packet::{KeyOutcome, Packet, PayloadError, Replies, random_key};
 use writer::{Class, PutRecords, Record, Report, StreamId};
 
 use crate::answer::{Answer, Cause, Error, Fate, Undelivered};
-use crate::input::{self, Caller, Request};
+use crate::input::{self, Caller, Entry, Request};
 use crate::queue::{self, MESSAGE_BYTES, Message, SendMessages, Sqs};
 use crate::settings::Settings;
 
@@ -40,12 +38,6 @@ pub struct Invocation<'a> {
     pub now: Timestamp,
     /// How long writing may take.
     pub work_time: Duration,
-}
-
-/// A packet on its way: what it was, and under which key it goes.
-struct Entry<'a> {
-    raw: &'a str,
-    packet: Result<Packet<'a>, NotAPacket>,
 }
 
 /// What was noticed while keys were made.
@@ -82,12 +74,12 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
         out: &mut impl Write,
     ) -> Result<Answer, Error> {
         let started = Instant::now();
-        let input = match input::read(event, invocation.now, || random_key(fastrand::u128(..)))? {
+        let room = input::Room::default();
+        let input = match input::read(event, invocation.now, || random_key(fastrand::u128(..)), &room)? {
             Request::Write(input) => input,
             Request::Refuse(refusal) => return Ok(Answer::refusal(&refusal)),
         };
-        let entries: Vec<_> =
-            input.entries.iter().map(|raw| Entry { raw, packet: Packet::parse(raw) }).collect();
+        let entries = input.entries;
         let mut keys = Keys::default();
         // Positions in `entries` of what can be written, beside the records themselves.
         let mut positions = Vec::with_capacity(entries.len());
@@ -146,7 +138,7 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
                 Metric::milliseconds("Milliseconds", u64::try_from(started.elapsed().as_millis()).ok()),
                 Metric::count("ColdStart", usize::from(!self.warm.swap(true, Ordering::Relaxed))),
             ],
-            &NoMore {},
+            |_| (),
         );
         let logged = lines.write_to(out);
         self.end(input.caller, &entries, fates, replies, logged.is_ok())
@@ -207,7 +199,10 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
         let (queued, refused): (Vec<_>, Vec<_>) = undelivered.into_iter().partition(|why| why.queued);
         let mut warn = |message, packets, reason: String| {
             if packets > 0 {
-                lines.push(Level::Warn, message, &OfTheQueue { packets, reason });
+                lines.push(Level::Warn, message, |line| {
+                    line.number("packets", packets);
+                    line.text("reason", &reason);
+                });
             }
         };
         warn("queued", queued.len(), queued.first().map_or_else(String::new, |why| why.reason()));
@@ -264,12 +259,6 @@ impl<S: PutRecords, Q: SendMessages> Producer<S, Q> {
     }
 }
 
-impl<'a> Entry<'a> {
-    fn tag(&self) -> Option<&'a RawValue> {
-        self.packet.as_ref().ok()?.tag()
-    }
-}
-
 impl Fate {
     fn undelivered(&self) -> Option<&Undelivered> {
         match self {
@@ -287,24 +276,13 @@ impl Undelivered {
 
 /// The fate of every entry: what the writer reports of those that were written, and of the others that they are none.
 fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate> {
-    let mut fates: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            let message = match &entry.packet {
-                Ok(_) => "the writer gave no account of the packet".to_owned(),
-                Err(why) => why.to_string(),
-            };
-            let (code, cause) = ("NotAPacket".to_owned(), Cause::Hopeless);
-            let (attempts, may_be_stored, queued) = (0, false, false);
-            Fate::Undelivered(Undelivered { code, message, attempts, may_be_stored, cause, queued })
-        })
-        .collect();
+    let mut fates: Vec<_> = entries.iter().map(|_| None).collect();
     for record in report.acknowledged {
         let (shard_id, sequence_number) = (record.shard_id, record.sequence_number);
-        fates[positions[record.record]] = Fate::Acknowledged { shard_id, sequence_number };
+        fates[positions[record.record]] = Some(Fate::Acknowledged { shard_id, sequence_number });
     }
     for record in report.undelivered {
-        fates[positions[record.record]] = Fate::Undelivered(Undelivered {
+        fates[positions[record.record]] = Some(Fate::Undelivered(Undelivered {
             code: record.reason.code.clone(),
             message: record.reason.message.clone(),
             attempts: record.attempts,
@@ -316,9 +294,19 @@ fn fates(entries: &[Entry<'_>], positions: &[usize], report: Report) -> Vec<Fate
                 Class::Throttled | Class::Failed | Class::TimedOut | Class::Broken => Cause::Passing,
             },
             queued: false,
-        });
+        }));
     }
-    fates
+    let without_report = |entry: &Entry<'_>| {
+        let message = match &entry.packet {
+            Ok(_) => "the writer gave no account of the packet".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        let (code, cause) = ("NotAPacket".to_owned(), Cause::Hopeless);
+        let (attempts, may_be_stored, queued) = (0, false, false);
+        Fate::Undelivered(Undelivered { code, message, attempts, may_be_stored, cause, queued })
+    };
+    let fates = fates.into_iter().zip(entries);
+    fates.map(|(fate, entry)| fate.unwrap_or_else(|| without_report(entry))).collect()
 }
 
 /// About how long the log becomes if no queue takes what is undelivered.
@@ -329,40 +317,20 @@ fn log_bytes(entries: &[Entry<'_>], fates: &[Fate]) -> usize {
 }
 
 fn log_undelivered(lines: &mut Lines, entry: &Entry<'_>, partition_key: Option<&str>, why: &Undelivered) {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Fields<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tag: Option<&'a RawValue>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        partition_key: Option<&'a str>,
-        code: &'a str,
-        reason: &'a str,
-        attempts: u32,
-        may_be_stored: bool,
-    }
-    let fields = Fields {
+    lines.whole(Level::Error, "undelivered", entry.raw.as_bytes(), |line| {
         // A tag longer than any gateway's would be repeated on every part of a long entry; the packet holds it anyway.
-        tag: entry.tag().filter(|tag| tag.get().len() <= 256),
-        partition_key,
-        code: &why.code,
-        reason: &why.message,
-        attempts: why.attempts,
-        may_be_stored: why.may_be_stored,
-    };
-    lines.whole(Level::Error, "undelivered", &fields, entry.raw.as_bytes());
+        if let Some(tag) = entry.tag().filter(|tag| tag.len() <= 256) {
+            line.raw("tag", tag);
+        }
+        if let Some(partition_key) = partition_key {
+            line.text("partitionKey", partition_key);
+        }
+        line.text("code", &why.code);
+        line.text("reason", &why.message);
+        line.number("attempts", why.attempts);
+        line.truth("mayBeStored", why.may_be_stored);
+    });
 }
-
-/// What the queue took of an invocation's packets, or did not take.
-#[derive(Serialize)]
-struct OfTheQueue {
-    packets: usize,
-    reason: String,
-}
-
-/// A summary without members besides its metrics.
-#[derive(Serialize)]
-struct NoMore {}
 
 fn whole(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)

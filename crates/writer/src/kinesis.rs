@@ -1,17 +1,23 @@
 //! The real stream: `PutRecords` through the AWS SDK, with its retries off.
 
+mod wire;
+
+use std::sync::PoisonError;
+
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsError;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 
-use crate::{Answer, Class, Failure, PutRecords, Record, Stored, advice, classify};
+use crate::trust::{MISTRUSTED, is_mistrusted};
+use crate::{Answer, Class, Failure, PutRecords, Record, advice, classify};
+use wire::Exchange;
 
 /// Which stream: by name, by ARN, or by both where they must agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,13 +43,8 @@ pub struct Kinesis {
 }
 
 impl Kinesis {
-    /// Reads credentials, region and endpoint as every AWS SDK does (`AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, …).
-    /// No connection is made yet.
-    pub async fn connect(stream: StreamId) -> Self {
-        Self::with_config(&aws_config::defaults(BehaviorVersion::latest()).load().await, stream)
-    }
-
-    /// The same with an SDK configuration that the caller has made.
+    /// The stream as this configuration, such as [`sdk_config`](crate::sdk_config) makes it, leads to it. No connection
+    /// is made yet.
     pub fn with_config(config: &SdkConfig, stream: StreamId) -> Self {
         let config = aws_sdk_kinesis::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
@@ -56,57 +57,31 @@ impl Kinesis {
 
 impl PutRecords for Kinesis {
     async fn put_records(&self, entries: &[&Record<'_>]) -> Answer {
-        let entries = entries.iter().map(|record| entry(record)).collect::<Result<Vec<_>, _>>()?;
+        let (exchange, answer) = Exchange::new(wire::body(&self.stream, entries));
         let sent = self
             .client
             .put_records()
             .set_stream_name(self.stream.name.clone())
             .set_stream_arn(self.stream.arn.clone())
-            .set_records(Some(entries))
+            .set_records(Some(Vec::new())) // which the exchange replaces
+            .customize()
+            .interceptor(exchange)
             .send()
             .await;
-        match sent {
-            Ok(output) => Ok(output.records.into_iter().map(result).collect()),
-            Err(error) => Err(failure(&error)),
+        if let Err(error) = sent {
+            return Err(failure(&error));
         }
-    }
-}
-
-fn entry(record: &Record<'_>) -> Result<PutRecordsRequestEntry, Failure> {
-    PutRecordsRequestEntry::builder()
-        .partition_key(&record.partition_key)
-        .set_explicit_hash_key(record.explicit_hash_key.map(|hash_key| hash_key.to_string()))
-        .data(Blob::new(record.data))
-        .build()
-        .map_err(|error| Failure {
-            class: Class::Refused,
-            code: "InvalidRequest".into(),
-            message: error.to_string(),
-            may_be_stored: false,
-        })
-}
-
-fn result(entry: PutRecordsResultEntry) -> Result<Stored, Failure> {
-    match (entry.error_code, entry.shard_id, entry.sequence_number) {
-        (None, Some(shard_id), Some(sequence_number)) => Ok(Stored { shard_id, sequence_number }),
-        (Some(code), ..) => Err(Failure {
-            class: classify(&code, 0),
-            message: entry.error_message.unwrap_or_default(),
-            code,
-            may_be_stored: false,
-        }),
-        (None, ..) => Err(Failure {
-            class: Class::Failed,
-            code: "NoSequenceNumber".into(),
-            message: "the result of the entry held neither an error code nor shard and sequence number"
-                .into(),
-            may_be_stored: true,
-        }),
+        let body =
+            answer.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(SdkBody::empty);
+        // The request was carried out, or was about to be, and its answer cannot be read.
+        let unreadable = |why: &(dyn std::error::Error + 'static)| broken(words(why), true);
+        let answer = ByteStream::new(body).collect().await.map_err(|why| unreadable(&why))?.into_bytes();
+        wire::results(&answer).map_err(|why| unreadable(&why))
     }
 }
 
 fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
-    let words = || causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let words = || words(error);
     match error {
         SdkError::ServiceError(context) => {
             let message = context.err().message().map_or_else(words, Into::into);
@@ -121,6 +96,12 @@ fn failure(error: &SdkError<PutRecordsError, HttpResponse>) -> Failure {
         SdkError::TimeoutError(_) => {
             Failure { class: Class::TimedOut, code: "TimedOut".into(), message: words(), may_be_stored: true }
         }
+        SdkError::DispatchFailure(_) if is_mistrusted(error) => Failure {
+            class: Class::Fatal,
+            code: "NotSent".into(),
+            message: format!("{} ({MISTRUSTED})", words()),
+            may_be_stored: false,
+        },
         // A connection that was never made carried nothing; one that closed instead of answering may have.
         SdkError::DispatchFailure(failure) if !failure.is_user() && !is_about_credentials(error) => {
             broken(words(), !was_never_connected(error))
@@ -159,6 +140,11 @@ fn was_never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|error| error.is::<CredentialsError>())
+}
+
+/// An error's text and those of its causes.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn causes<'a>(

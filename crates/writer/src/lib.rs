@@ -8,7 +8,9 @@
 //! ```no_run
 //! # async fn example() {
 //! use std::time::{Duration, Instant};
-//! let stream = writer::Kinesis::connect(writer::StreamId::named("packets")).await;
+//! let loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
+//! let config = writer::sdk_config(loader, |_| None).await.expect("no bundle of certificates is named");
+//! let stream = writer::Kinesis::with_config(&config, writer::StreamId::named("packets"));
 //! let records = [writer::Record::new("01020304", b"{\"Data\":\"\"}")];
 //! let until = Instant::now() + Duration::from_secs(18);
 //! let report = writer::put(&stream, &records, writer::Limits::default(), until).await;
@@ -24,6 +26,7 @@
 //! - `drive`: the loop around the state machine
 //! - `aggregate`: many records in one, and an account of each all the same
 //! - `kinesis`: the AWS SDK behind the seam
+//! - `trust`: the SDK's configuration, and whom its connections trust
 
 mod record;
 pub use record::{
@@ -47,3 +50,6 @@ pub use aggregate::{Aggregation, put_aggregated};
 
 mod kinesis;
 pub use kinesis::{Kinesis, StreamId};
+
+mod trust;
+pub use trust::{BadBundle, MISTRUSTED, is_mistrusted, sdk_config};

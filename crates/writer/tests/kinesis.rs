@@ -103,7 +103,7 @@ async fn stream(address: SocketAddr, credentials: bool) -> Kinesis {
     } else {
         config.credentials_provider(NoCredentials)
     };
-    Kinesis::with_config(&config.load().await, StreamId::named("packets"))
+    Kinesis::with_config(&writer::sdk_config(config, |_| None).await.unwrap(), StreamId::named("packets"))
 }
 
 fn record() -> Record<'static> {

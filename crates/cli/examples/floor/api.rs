@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,14 +21,16 @@ pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     events: Sender<Arc<[u8]>>,
     asked: Receiver<Instant>,
-    answers: Receiver<(Instant, Result<Vec<u8>, String>)>,
+    answers: Receiver<(Instant, Result<(), String>)>,
+    desk: Arc<Desk>,
 }
 
 /// What the connections share.
 struct Desk {
     events: Mutex<Receiver<Arc<[u8]>>>,
     asked: Sender<Instant>,
-    answers: Sender<(Instant, Result<Vec<u8>, String>)>,
+    answers: Sender<(Instant, Result<(), String>)>,
+    closed: AtomicBool,
 }
 
 impl Api {
@@ -37,16 +40,21 @@ impl Api {
         let (events, waiting) = channel();
         let (asked_sender, asked) = channel();
         let (answer_sender, answers) = channel();
-        let desk = Desk { events: Mutex::new(waiting), asked: asked_sender, answers: answer_sender };
+        let (events_of, closed) = (Mutex::new(waiting), AtomicBool::new(false));
+        let desk = Desk { events: events_of, asked: asked_sender, answers: answer_sender, closed };
         let desk = Arc::new(desk);
+        let serving = Arc::clone(&desk);
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let desk = Arc::clone(&desk);
+                if serving.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let desk = Arc::clone(&serving);
                 // It ends with its connection, which ends with the function.
                 thread::spawn(move || desk.connection(&socket));
             }
         });
-        Ok(Self { address, events, asked, answers })
+        Ok(Self { address, events, asked, answers, desk })
     }
 
     /// When the function asks for its next event.
@@ -59,14 +67,21 @@ impl Api {
         })
     }
 
-    /// Gives it one, once it has asked; when its answer came, and the answer.
-    pub(crate) fn answer(&self, event: &Arc<[u8]>) -> Result<(Instant, Vec<u8>)> {
+    /// Gives it one, once it has asked; when its answer came.
+    pub(crate) fn answer(&self, event: &Arc<[u8]>) -> Result<Instant> {
         self.events.send(Arc::clone(event)).context("the function has left")?;
         let (at, answer) = self.answers.recv_timeout(PATIENCE).context("the function did not answer")?;
         match answer {
-            Ok(answer) => Ok((at, answer)),
+            Ok(()) => Ok(at),
             Err(error) => bail!("the invocation failed: {error}"),
         }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.desk.closed.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address); // it looks up only when somebody comes
     }
 }
 
@@ -93,8 +108,8 @@ impl Desk {
                 out.write_all(head.as_bytes()).ok()?;
                 out.write_all(&event).ok()?;
             } else {
-                let text = || String::from_utf8_lossy(&body).into_owned();
-                let answer = if line.contains("/response ") { Ok(body) } else { Err(text()) };
+                let error = || String::from_utf8_lossy(&body).into_owned();
+                let answer = if line.contains("/response ") { Ok(()) } else { Err(error()) };
                 self.answers.send((Instant::now(), answer)).ok()?;
                 out.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").ok()?;
             }

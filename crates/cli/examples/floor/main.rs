@@ -1,11 +1,13 @@
 //! How far the functions are from the floor of the runtime itself: start-up, processor time, log, beside a handler that
 //! does nothing and beside the same functions in Node.js and Python, as black boxes behind Lambda's Runtime API.
 //!
-//! `make bench`. What is compared stands in one row of one run; the machine may be slow, the ratios hold. Node.js and
-//! Python are left out where they are missing, and the shares of a processor where control groups cannot be made.
+//! `make bench-floor`. What is compared stands in one row of one run, measured in turns; the machine may be slow, the
+//! ratios hold. Who is not installed is left out, and so are the shares of a processor where control groups cannot be
+//! made. Whoever does not do all of its work, seen in the stream and in the log, ends the run.
 
 mod api;
-mod events;
+mod contestants;
+mod measure;
 mod process;
 mod share;
 mod table;
@@ -14,23 +16,26 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bench::events::{self, Payload};
 use clap::Parser;
 use local::faults::{Asked, Faults};
-use local::stream::{Config, Kinesis};
+use local::stream::{Config, Kinesis, Stream};
 use tokio::net::TcpListener;
 
-use process::{Running, Start};
+use contestants::{Contestant, contestants};
+use measure::{Load, Proof, busy, first_answer, first_question, logged};
+use process::Start;
 use share::{MIB_OF_A_PROCESSOR, Share};
-use table::{Cell, Table};
+use table::Table;
 
 /// How long the stream takes for a `PutRecords`.
 const LATENCY: Duration = Duration::from_millis(5);
 
-/// How often something is started that is measured from its start.
-const STARTS: usize = 11;
+/// The share of a processor with which a function has to make do that has 128 MiB.
+const SMALL: f64 = 128.0 / MIB_OF_A_PROCESSOR;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -55,215 +60,188 @@ fn main() -> ExitCode {
     }
 }
 
-/// One implementation of both functions.
-struct Contestant {
-    name: &'static str,
-    producer: Start,
-    consumer: Start,
-}
-
 fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _entered = runtime.enter();
-    let plain = runtime.block_on(serve())?;
-    let (tls, authority) = runtime.block_on(tls::serve(plain))?;
-    let contestants = contestants(args, plain)?;
-    let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
-    let mut table = Table::new(&names, &args.only);
-    let for_time = Duration::from_secs_f64(args.seconds);
-
-    for (packets, most) in [(1000, 2.0), (100, 5.0)] {
-        let event = events::batch(packets);
-        table.row(&format!("producer, CPU µs a packet, {packets} an event"), most, |place| {
-            let start = &contestants[place].producer;
-            Ok(Cell::Us(busy(start, &event, for_time, None)?.cpu / packets as f64))
-        })?;
-    }
-    let event = events::batch(1000);
-    table.row("producer, aggregates, CPU µs a packet, 1000 an event", 1.5, |place| {
-        if place != 0 {
-            return Ok(Cell::None);
-        }
-        let start = with(&contestants[place].producer, "RECORD_FORMAT", "kpl");
-        Ok(Cell::Us(busy(&start, &event, for_time, None)?.cpu / 1000.0))
-    })?;
-    let records = events::records(1000);
-    table.row("consumer, CPU µs a record, 1000 an event", 2.0, |place| {
-        Ok(Cell::Us(busy(&contestants[place].consumer, &records, for_time, None)?.cpu / 1000.0))
-    })?;
-    table.row("producer, ms to its first question", 3.2, |place| starts(&contestants[place].producer))?;
-    table.row("consumer, ms to its first question", 3.0, |place| starts(&contestants[place].consumer))?;
-    let one = events::batch(1);
-    table.row("producer, ms to its first answer, TLS", 15.0, |place| {
-        if contestants[place].name == "nothing" {
-            return Ok(Cell::None);
-        }
-        first_answer(&over_tls(&contestants[place].producer, &tls, &authority), &one, None)
-    })?;
+    let (stream, endpoint) = runtime.block_on(serve())?;
+    let (tls_endpoint, authority) = runtime.block_on(tls::serve(endpoint))?;
+    let contestants = contestants(&args.binaries, endpoint)?;
+    let mut table = Table::new(&contestants, &args.only);
+    let floor = Floor { contestants, stream, time: Duration::from_secs_f64(args.seconds) };
+    floor.busy(&mut table)?;
+    floor.start(&mut table)?;
+    floor.first_answer(&mut table, &tls_endpoint, authority.path())?;
     if Share::possible() {
-        let share = Some(128.0 / MIB_OF_A_PROCESSOR);
-        table.row("the same with 128 MB", 60.0, |place| {
-            if contestants[place].name == "nothing" {
-                return Ok(Cell::None);
-            }
-            first_answer(&over_tls(&contestants[place].producer, &tls, &authority), &one, share)
-        })?;
-        table.row("producer, 128 MB, 1000 an event, ms, median", 50.0, |place| {
-            Ok(Cell::Ms(busy(&contestants[place].producer, &event, for_time, share)?.wall))
-        })?;
-        table.row("consumer, 128 MB, 1000 an event, ms, median", 50.0, |place| {
-            Ok(Cell::Ms(busy(&contestants[place].consumer, &records, for_time, share)?.wall))
-        })?;
+        floor.small(&mut table)?;
     } else {
         eprintln!("no control groups can be made here: the rows of 128 MB are left out");
     }
-    table.row("producer, MB of the executable", 5.0, |place| size(&contestants[place].producer.program))?;
-    table.row("consumer, MB of the executable", 3.0, |place| size(&contestants[place].consumer.program))?;
-    table.row("consumer, bytes of log a packet", 350.0, |place| {
-        let running = Running::start(&contestants[place].consumer, None)?;
-        running.invoke(&records)?;
-        let before = settled(&running);
-        running.invoke(&records)?;
-        #[expect(clippy::cast_precision_loss, reason = "few")]
-        Ok(Cell::Number((settled(&running) - before) as f64 / 1000.0))
-    })?;
+    floor.size(&mut table)?;
+    println!("\n{}", machine(&floor.contestants));
     table.show();
     Ok(())
 }
 
-/// What has come of the log, once no more comes.
-fn settled(running: &Running) -> u64 {
-    let mut seen = 0;
-    loop {
-        std::thread::sleep(Duration::from_millis(50));
-        let now = running.logged();
-        if now == seen {
-            return now;
+/// What the rows are measured with.
+struct Floor {
+    contestants: Vec<Contestant>,
+    stream: Stream,
+    /// For each figure.
+    time: Duration,
+}
+
+/// One of the two functions.
+type Which = fn(&Contestant) -> &Start;
+const PRODUCER: Which = |contestant| &contestant.producer;
+const CONSUMER: Which = |contestant| &contestant.consumer;
+
+impl Floor {
+    /// Processor time of a function that is not let alone.
+    fn busy(&self, table: &mut Table) -> Result<()> {
+        let all = self.all(PRODUCER);
+        for (packets, most) in [(1000, 2.0), (100, 5.0)] {
+            table.row(&format!("producer, CPU µs a packet, {packets} an event"), most, || {
+                let items = f64::from(packets);
+                Ok(figures(busy(&all, &self.packets(packets, None))?, |busy| busy.cpu / items))
+            })?;
         }
-        seen = now;
+        let mut ours = vec![None; all.len()];
+        ours[0] = Some(self.contestants[0].producer.with("RECORD_FORMAT", "kpl"));
+        table.row("producer, aggregates, CPU µs a packet, 1000 an event", 1.5, || {
+            // How many records the packets become is the aggregates' affair.
+            let load = Load { proof: Proof::None, ..self.packets(1000, None) };
+            Ok(figures(busy(&ours, &load)?, |busy| busy.cpu / 1000.0))
+        })?;
+        table.row("consumer, CPU µs a record, 1000 an event", 2.0, || {
+            Ok(figures(busy(&self.all(CONSUMER), &self.records(None))?, |busy| busy.cpu / 1000.0))
+        })
+    }
+
+    /// What comes before the first event.
+    fn start(&self, table: &mut Table) -> Result<()> {
+        for (name, which, most) in [("producer", PRODUCER, 3.2), ("consumer", CONSUMER, 3.0)] {
+            table.row(&format!("{name}, ms to its first question"), most, || {
+                Ok(figures(first_question(&self.all(which))?, |us| us / 1e3))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A cold start as AWS sees it: the connection to Kinesis is a part of it.
+    fn first_answer(&self, table: &mut Table, endpoint: &str, authority: &Path) -> Result<()> {
+        let at_work = self.all(PRODUCER).into_iter().map(|start| start.filter(|start| start.works));
+        let starts: Vec<_> =
+            at_work.map(|start| start.map(|start| over_tls(&start, endpoint, authority))).collect();
+        let one = batch(1);
+        table.row("producer, ms to its first answer, TLS", 15.0, || {
+            Ok(figures(first_answer(&starts, &one, None)?, |us| us / 1e3))
+        })?;
+        if Share::possible() {
+            table.row("the same with 128 MB", 60.0, || {
+                Ok(figures(first_answer(&starts, &one, Some(SMALL))?, |us| us / 1e3))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a caller waits for where a processor is scarce.
+    fn small(&self, table: &mut Table) -> Result<()> {
+        table.row("producer, 128 MB, 1000 an event, ms", 50.0, || {
+            Ok(figures(busy(&self.all(PRODUCER), &self.packets(1000, Some(SMALL)))?, |busy| busy.wall / 1e3))
+        })?;
+        table.row("consumer, 128 MB, 1000 an event, ms", 50.0, || {
+            Ok(figures(busy(&self.all(CONSUMER), &self.records(Some(SMALL)))?, |busy| busy.wall / 1e3))
+        })
+    }
+
+    /// What is loaded to start, and what is paid for by the byte.
+    fn size(&self, table: &mut Table) -> Result<()> {
+        for (name, which, most) in [("producer", PRODUCER, 5.0), ("consumer", CONSUMER, 3.0)] {
+            table.row(&format!("{name}, MB of the executable"), most, || {
+                self.contestants.iter().map(|contestant| megabytes(which(contestant))).collect()
+            })?;
+        }
+        table.row("consumer, bytes of log a packet", 350.0, || {
+            let event = self.records(None).event;
+            #[expect(clippy::cast_precision_loss, reason = "few")]
+            let a_packet = |start: Option<Start>| match start.filter(|start| start.works) {
+                Some(start) => Ok(Some(logged(&start, &event)? as f64 / 1000.0)),
+                None => Ok(None),
+            };
+            self.all(CONSUMER).into_iter().map(a_packet).collect()
+        })
+    }
+
+    fn all(&self, which: Which) -> Vec<Option<Start>> {
+        self.contestants.iter().map(|contestant| Some(which(contestant).clone())).collect()
+    }
+
+    fn packets(&self, packets: u32, share: Option<f64>) -> Load<'_> {
+        let proof = Proof::Stored(&self.stream, u64::from(packets));
+        Load { event: batch(packets as usize), time: self.time, share, proof }
+    }
+
+    /// A thousand.
+    fn records(&self, share: Option<f64>) -> Load<'_> {
+        let event = events::records(&events::packets(1000, Payload::Bytes)).into_bytes().into();
+        // A line for each, and the summary.
+        Load { event, time: self.time, share, proof: Proof::Logged(1001) }
     }
 }
 
+/// A gateway's event, as it goes over the wire.
+fn batch(packets: usize) -> Arc<[u8]> {
+    events::batch(&events::packets(packets, Payload::Bytes)).into_bytes().into()
+}
+
+fn figures<T>(measured: Vec<Option<T>>, figure: impl Fn(T) -> f64) -> Vec<Option<f64>> {
+    measured.into_iter().map(|measured| measured.map(&figure)).collect()
+}
+
 /// The stream: the local one, with some latency.
-async fn serve() -> Result<std::net::SocketAddr> {
+async fn serve() -> Result<(Stream, std::net::SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let faults = Faults::new(Asked { latency: LATENCY, ..Asked::default() });
     let config = Config { faults: Some(Arc::new(faults)), retention_bytes: 64 << 20, ..Config::local() };
     let kinesis = Kinesis::new(config);
-    kinesis.create_stream("packets", 4, false)?;
+    let stream = kinesis.create_stream("packets", 4, false)?;
     tokio::spawn(kinesis.serve(listener, std::future::pending()));
-    Ok(address)
+    Ok((stream, address))
 }
 
-fn contestants(args: &Args, kinesis: std::net::SocketAddr) -> Result<Vec<Contestant>> {
-    let environment = vec![
-        ("STREAM_NAME".to_owned(), "packets".to_owned()),
-        ("PARTITION_KEY_EXPRESSION".to_owned(), "[0:4]".to_owned()),
-        ("AWS_ENDPOINT_URL".to_owned(), format!("http://{kinesis}")),
-    ];
-    let start = |program: PathBuf, arguments: &[&Path]| -> Result<Start> {
-        let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
-        let arguments = arguments.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
-        Ok(Start { program: absolute(&program)?, arguments, environment: environment.clone() })
-    };
-    let ours = |name: &str| start(args.binaries.join(name), &[]);
-    let nothing = start(args.binaries.join("examples/nothing"), &[])?;
-    let mut contestants = vec![
-        Contestant { name: "rivulet", producer: ours("producer")?, consumer: ours("consumer")? },
-        Contestant { name: "nothing", producer: nothing.clone(), consumer: nothing },
-    ];
-    let others = [
-        ("Node.js", "node", "bench/node/node_modules", "bench/node/producer.mjs", "bench/node/consumer.mjs"),
-        (
-            "Python",
-            ".tools/bench/bin/python",
-            ".tools/bench",
-            "bench/python/producer.py",
-            "bench/python/consumer.py",
-        ),
-    ];
-    for (name, program, installed, producer, consumer) in others {
-        let program = if program.contains('/') { Some(PathBuf::from(program)) } else { on_the_path(program) };
-        match program.filter(|program| program.exists() && Path::new(installed).exists()) {
-            None => eprintln!("{name} is left out: it is not installed (make bench does that where it can)"),
-            Some(program) => contestants.push(Contestant {
-                name,
-                producer: start(program.clone(), &[Path::new(producer)])?,
-                consumer: start(program, &[Path::new(consumer)])?,
-            }),
-        }
-    }
-    Ok(contestants)
-}
-
-fn on_the_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
-}
-
-fn with(start: &Start, name: &str, value: &str) -> Start {
-    let mut start = start.clone();
-    start.environment.push((name.to_owned(), value.to_owned()));
-    start
-}
-
+/// The same function, with a stream behind TLS.
 fn over_tls(start: &Start, endpoint: &str, authority: &Path) -> Start {
-    let start = with(start, "AWS_ENDPOINT_URL", endpoint);
-    let start = with(&start, "NODE_EXTRA_CA_CERTS", &authority.display().to_string());
-    let start = with(&start, "SSL_CERT_FILE", &authority.display().to_string());
-    with(&start, "AWS_CA_BUNDLE", &authority.display().to_string())
+    let authority = authority.display().to_string();
+    let start = start.with("AWS_ENDPOINT_URL", endpoint);
+    let trusting = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "AWS_CA_BUNDLE"];
+    trusting.iter().fold(start, |start, name| start.with(name, &authority))
 }
 
-/// Medians over many invocations, µs of processor time and ms of wall time.
-struct Busy {
-    cpu: f64,
-    wall: f64,
-}
-
-/// Invokes it again and again, the first few uncounted.
-fn busy(start: &Start, event: &Arc<[u8]>, for_time: Duration, share: Option<f64>) -> Result<Busy> {
-    let running = Running::start(start, share)?;
-    for _ in 0..5 {
-        running.invoke(event)?;
+/// Megabytes of the program, where that is all of the function.
+fn megabytes(start: &Start) -> Result<Option<f64>> {
+    if !start.arguments.is_empty() {
+        return Ok(None);
     }
-    let (begun, mut cpu, mut wall) = (Instant::now(), Vec::new(), Vec::new());
-    while begun.elapsed() < for_time || cpu.len() < 15 {
-        let (took, _) = running.invoke(event)?;
-        cpu.push(took.cpu.as_secs_f64() * 1e6);
-        wall.push(took.wall.as_secs_f64() * 1e3);
-    }
-    // Threads beside the main one (a collector's) do their part at any time: of processor time the mean is what is paid.
+    let bytes = std::fs::metadata(&start.program).with_context(|| start.program.display().to_string())?.len();
     #[expect(clippy::cast_precision_loss, reason = "few")]
-    let mean = cpu.iter().sum::<f64>() / cpu.len() as f64;
-    Ok(Busy { cpu: mean, wall: median(wall) })
+    Ok(Some(bytes as f64 / 1e6))
 }
 
-fn starts(start: &Start) -> Result<Cell> {
-    let mut times = Vec::new();
-    for _ in 0..STARTS {
-        times.push(Running::start(start, None)?.started_in.as_secs_f64() * 1e3);
-    }
-    Ok(Cell::Ms(median(times)))
+/// What the figures are of.
+fn machine(contestants: &[Contestant]) -> String {
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("without a name", |(_, model)| model);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let others = contestants.iter().filter(|contestant| !contestant.producer.arguments.is_empty());
+    let others: String =
+        others.map(|other| format!(", {} {}", other.name, version(&other.producer))).collect();
+    format!("{processors} processors {model}{others}. x: of what does nothing, or else of the first.")
 }
 
-fn first_answer(start: &Start, event: &Arc<[u8]>, share: Option<f64>) -> Result<Cell> {
-    let mut times = Vec::new();
-    for _ in 0..STARTS {
-        let running = Running::start(start, share)?;
-        times.push(running.first_answer(event)?.as_secs_f64() * 1e3);
-    }
-    Ok(Cell::Ms(median(times)))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "few")]
-fn size(program: &Path) -> Result<Cell> {
-    let bytes = std::fs::metadata(program).with_context(|| program.display().to_string())?.len();
-    let interpreted = program.ends_with("node") || program.ends_with("python");
-    Ok(if interpreted { Cell::None } else { Cell::Number(bytes as f64 / 1e6) })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn version(start: &Start) -> String {
+    let said = std::process::Command::new(&start.program).arg("--version").output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    said.trim().trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned()
 }

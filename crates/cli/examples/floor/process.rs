@@ -18,16 +18,66 @@ pub(crate) struct Start {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<PathBuf>,
     pub(crate) environment: Vec<(String, String)>,
+    /// Whether it does what it is asked to.
+    pub(crate) works: bool,
+}
+
+impl Start {
+    /// The same with one variable more.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut start = self.clone();
+        start.environment.push((name.to_owned(), value.to_owned()));
+        start
+    }
 }
 
 /// A function that has asked for its first event.
 pub(crate) struct Running {
-    process: Child,
+    name: String,
+    // The process ends first, its share, which can go only then, last.
+    process: Killed,
     api: Api,
     /// From its start to its first question.
     pub(crate) started_in: Duration,
-    logged: Arc<AtomicU64>,
+    log: Arc<Log>,
     _share: Option<Share>,
+}
+
+/// What a function has written so far.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    bytes: AtomicU64,
+    lines: AtomicU64,
+}
+
+impl Log {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is written, to its end.
+    fn read(&self, mut out: impl std::io::Read) {
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(bytes @ 1..) = out.read(&mut buffer) {
+            let lines = buffer[..bytes].iter().filter(|byte| **byte == b'\n').count();
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.lines.fetch_add(lines as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A process that ends with this value.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What an invocation took.
@@ -45,7 +95,7 @@ impl Running {
     pub(crate) fn start(start: &Start, share: Option<f64>) -> Result<Self> {
         let api = Api::start()?;
         let begun = Instant::now();
-        let mut process = Command::new(&start.program)
+        let process = Command::new(&start.program)
             .args(&start.arguments)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
@@ -67,58 +117,43 @@ impl Running {
             .stderr(Stdio::inherit())
             .spawn()
             .with_context(|| format!("{} cannot be started", start.program.display()))?;
-        let logged = Arc::new(AtomicU64::new(0));
-        let (out, count) = (process.stdout.take().context("no output")?, Arc::clone(&logged));
-        thread::spawn(move || read(out, &count));
-        let asked = api.asked().inspect_err(|_| drop(process.kill()))?;
-        let share = share.map(|share| Share::of(process.id(), share)).transpose()?;
-        Ok(Self { process, api, started_in: asked - begun, logged, _share: share })
+        let mut process = Killed(process);
+        let log = Arc::new(Log::default());
+        let (out, reader) = (process.0.stdout.take().context("no output")?, Arc::clone(&log));
+        thread::spawn(move || reader.read(out));
+        let name = [&start.program].into_iter().chain(&start.arguments).filter_map(|path| path.file_name());
+        let name = name.map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let asked = api.asked().with_context(|| name.clone())?;
+        let share = share.map(|share| Share::of(process.0.id(), share)).transpose()?;
+        Ok(Self { name, process, api, started_in: asked - begun, log, _share: share })
     }
 
     /// One invocation, to the next question.
-    pub(crate) fn invoke(&self, event: &Arc<[u8]>) -> Result<(Took, Vec<u8>)> {
+    pub(crate) fn invoke(&self, event: &Arc<[u8]>) -> Result<Took> {
         let (cpu, begun) = (self.cpu()?, Instant::now());
-        let (answered, answer) = self.api.answer(event)?;
-        self.api.asked()?;
-        Ok((Took { wall: answered - begun, cpu: self.cpu()? - cpu }, answer))
+        let answered = self.api.answer(event).with_context(|| self.name.clone())?;
+        self.api.asked().with_context(|| self.name.clone())?;
+        Ok(Took { wall: answered - begun, cpu: self.cpu()? - cpu })
     }
 
-    /// The first invocation: from the start of the process to the answer, less what it waited for the event.
-    pub(crate) fn first_answer(&self, event: &Arc<[u8]>) -> Result<Duration> {
-        let (took, _) = self.invoke(event)?;
-        Ok(self.started_in + took.wall)
+    /// The program, and what it runs.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Bytes that it has written to its log.
-    pub(crate) fn logged(&self) -> u64 {
-        self.logged.load(Ordering::Relaxed)
+    /// What it has written.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Processor time of all its threads so far, to the nanosecond.
     fn cpu(&self) -> Result<Duration> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()))?;
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.0.id()))?;
         let mut spent = 0;
         for task in tasks.flatten() {
             let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             spent += stat.split(' ').next().and_then(|spent| spent.parse().ok()).unwrap_or(0);
         }
         Ok(Duration::from_nanos(spent))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn read(mut out: impl std::io::Read, count: &AtomicU64) {
-    let mut buffer = vec![0; 1 << 20];
-    while let Ok(bytes) = out.read(&mut buffer) {
-        if bytes == 0 {
-            return;
-        }
-        count.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::json;
 
 /// A pointer taken apart; without steps it means the whole document.
@@ -54,9 +52,11 @@ impl Pointer {
     /// The text of the value it points to: a string's own, a number or boolean as written. `None` if
     /// `payload` is not JSON, or has no such value there.
     pub(super) fn read<'a>(&self, payload: &'a [u8]) -> Option<Cow<'a, str>> {
-        let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
+        let mut cursor = json::Cursor::new(str::from_utf8(payload).ok()?);
+        let mut value = cursor.value().ok()?;
+        cursor.end().ok()?;
         for step in &self.0 {
-            value = match (json::kind(value.get()), step.index) {
+            value = match (json::kind(value), step.index) {
                 ("an object", _) => json::member(value, &step.name)?,
                 ("an array", Some(index)) => json::element(value, index)?,
                 _ => return None,

@@ -1,6 +1,8 @@
 //! The real queue: `SendMessageBatch` through the AWS SDK, with its retries off.
 
-use aws_config::BehaviorVersion;
+use std::sync::OnceLock;
+
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_sqs::Client;
@@ -8,7 +10,6 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::{SendMessageBatchError, SendMessageBatchOutput};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use tokio::sync::OnceCell;
 
 use super::{Answer, Refusal, SendMessages, Then, no_result};
 
@@ -16,30 +17,30 @@ use super::{Answer, Refusal, SendMessages, Then, no_result};
 #[derive(Debug)]
 pub struct Sqs {
     url: String,
-    client: OnceCell<Client>,
+    config: SdkConfig,
+    client: OnceLock<Client>,
 }
 
 impl Sqs {
-    /// The queue of this URL. Most invocations have nothing for it, so that credentials, region and endpoint are read
-    /// only when there is, as every AWS SDK does (`AWS_REGION`, `AWS_ENDPOINT_URL_SQS`, …).
-    pub fn new(url: String) -> Self {
-        Self { url, client: OnceCell::new() }
+    /// The queue of this URL. Most invocations have nothing for it, so that the client is made only when there is.
+    pub fn new(url: String, config: SdkConfig) -> Self {
+        Self { url, config, client: OnceLock::new() }
     }
-}
 
-async fn connect() -> Client {
-    let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
-    let config = aws_sdk_sqs::config::Builder::from(&config)
-        .retry_config(RetryConfig::disabled())
-        // Every attempt is timed by its caller.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
-    Client::from_conf(config)
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| {
+            let config = aws_sdk_sqs::config::Builder::from(&self.config)
+                .retry_config(RetryConfig::disabled())
+                // Every attempt is timed by its caller.
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                .build();
+            Client::from_conf(config)
+        })
+    }
 }
 
 impl SendMessages for Sqs {
     async fn send_messages(&self, bodies: &[&str]) -> Answer {
-        let client = self.client.get_or_init(connect).await;
         let entries = bodies.iter().enumerate().map(|(index, body)| {
             SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(*body).build()
         });
@@ -48,7 +49,8 @@ impl SendMessages for Sqs {
             message: error.to_string(),
             then: Then::GiveUp,
         })?;
-        let sent = client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
+        let sent =
+            self.client().send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
         sent.map(|output| results(bodies.len(), output)).map_err(|error| refusal(&error))
     }
 }
@@ -88,6 +90,9 @@ fn refusal(error: &SdkError<SendMessageBatchError, HttpResponse>) -> Refusal {
         }
         SdkError::TimeoutError(_) => refused("TimedOut", words(), Then::Again),
         SdkError::ResponseError(_) => refused("ConnectionBroken", words(), Then::Again),
+        SdkError::DispatchFailure(_) if writer::is_mistrusted(error) => {
+            refused("NotSent", format!("{} ({})", words(), writer::MISTRUSTED), Then::Stop)
+        }
         // A connection that closes instead of answering, as a thawed function's may, is none of the SDK's own kinds of
         // failure, but has a kind: that of what passes.
         SdkError::DispatchFailure(failure)
@@ -125,7 +130,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    use aws_sdk_sqs::config::{Config, Credentials, Region};
+    use aws_config::BehaviorVersion;
+    use aws_sdk_sqs::config::Credentials;
     use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchResultEntry};
 
     use super::*;
@@ -150,15 +156,12 @@ mod tests {
     }
 
     async fn ask(url: &str) -> Refusal {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region("us-east-1")
             .endpoint_url(url)
-            .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
-            .retry_config(RetryConfig::disabled())
-            .build();
-        let client = OnceCell::new_with(Some(Client::from_conf(config)));
-        let queue = Sqs { url: format!("{url}/0/q"), client };
+            .credentials_provider(Credentials::new("id", "secret", None, None, "test"));
+        let config = writer::sdk_config(loader, |_| None).await.unwrap();
+        let queue = Sqs::new(format!("{url}/0/q"), config);
         queue.send_messages(&["body"]).await.unwrap_err()
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use serde::Deserialize;
+
 use super::*;
 use crate::log::PIECE_BYTES;
 
@@ -149,7 +151,7 @@ fn a_panic_behind_a_piece_takes_back_only_what_is_not_written() {
         |_, log| {
             seen += 1;
             for _ in 0..if seen == 2 { PIECE_BYTES / 50 } else { 1 } {
-                log.lines.push(Level::Info, "begun", &());
+                log.lines.push(Level::Info, "begun", |_| ());
                 log.relieve()?;
             }
             assert!(seen != 2, "too much");

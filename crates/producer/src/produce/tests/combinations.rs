@@ -6,6 +6,8 @@ mod rules;
 
 use std::collections::HashMap;
 
+use serde_json::value::RawValue;
+
 use super::queue::{Fate as QueueFate, Scripted as Queue, queue};
 use super::*;
 use crate::queue::Then;
