@@ -20,7 +20,7 @@ DAY = 24 / HOURS
 # Bytes, of packets with 200 bytes of payload from a gateway (base64, all of its fields), counted in a run of `rivulet up`.
 RECORD = 464 + 8  # the packet's JSON and its partition key
 FRAME = 12  # around a packet in an aggregate
-PACKET_LINE, PRODUCER_SUMMARY, CONSUMER_SUMMARY = 677, 1067, 771
+PACKET_LINE, PRODUCER_SUMMARY, CONSUMER_SUMMARY = 602, 1067, 771
 SYSTEM_LINES = 500  # START and REPORT of an invocation, about
 
 # Milliseconds of a whole processor, measured with the deployed binaries on x86_64: for an invocation, and for a packet.
