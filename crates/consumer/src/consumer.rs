@@ -78,23 +78,37 @@ impl Consumer {
     }
 }
 
+/// Most records of one event: no mapping gives more
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>, `BatchSize`).
+const MOST_RECORDS: usize = 10_000;
+
 /// An entry of the event's `Records`: what could be read of it, and its text.
 type Entry<'a> = (Record<'a>, &'a str);
 
 /// The entries of the event's `Records`.
 fn records(event: &str) -> Result<Vec<Entry<'_>>, Error> {
     let refused = |found| Err(Error::UnexpectedEvent { found });
-    let mut records = None;
+    let (mut records, mut too_many) = (None, false);
     let mut cursor = Cursor::new(event);
     let read = cursor.object(|name, cursor| {
         if name != "Records" {
             return cursor.skip();
         }
         let mut entries = Vec::new();
-        cursor.list(|cursor| Record::next(cursor).map(|entry| entries.push(entry)))?;
+        cursor.list(|cursor| {
+            if entries.len() == MOST_RECORDS {
+                // An event has room for millions of numbers: they need not all be kept to be refused.
+                too_many = true;
+                return Err(NotJson);
+            }
+            Record::next(cursor).map(|entry| entries.push(entry))
+        })?;
         // Of two lists neither is taken: it cannot be known which is meant.
         if records.replace(entries).is_some() { Err(NotJson) } else { Ok(()) }
     });
+    if too_many {
+        return refused(format!("more than {MOST_RECORDS} of them"));
+    }
     let Some(records) = read.and_then(|()| cursor.end()).ok().and(records) else {
         return refused(event::top_level_keys(event));
     };

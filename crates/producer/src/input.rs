@@ -119,9 +119,9 @@ pub(crate) fn read<'a>(
             return Err(Error::MessagesNotAList { found: "several members of that name".into() });
         }
         let not_a_list = || Error::MessagesNotAList { found: kind(messages).into() };
-        let entries = members.messages.take().ok_or_else(not_a_list)?;
-        if entries.len() > MOST_PACKETS {
-            return Err(Error::TooManyPackets { given: entries.len(), most: MOST_PACKETS });
+        let Messages { given, entries } = members.messages.take().ok_or_else(not_a_list)?;
+        if given > MOST_PACKETS {
+            return Err(Error::TooManyPackets { given, most: MOST_PACKETS });
         }
         return Ok(Request::Write(Input { entries, caller: Caller::Gateway }));
     }
@@ -145,7 +145,14 @@ struct Members<'a> {
     all: Vec<(String, &'a str)>,
     /// The entries of the last list named `Messages`, or of `null` in its place, which counts as an empty one: found on the
     /// way, because nearly all of an event is that list.
-    messages: Option<Vec<Entry<'a>>>,
+    messages: Option<Messages<'a>>,
+}
+
+/// The entries of a list, and how many it has: of more than [`MOST_PACKETS`] none is kept.
+#[derive(Default)]
+struct Messages<'a> {
+    given: usize,
+    entries: Vec<Entry<'a>>,
 }
 
 impl<'a> Members<'a> {
@@ -179,14 +186,22 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The entries of the list that comes here; `None` for a value of another type.
-fn messages<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Vec<Entry<'a>>>, NotJson> {
+/// The list of `Messages` that comes here; `None` for a value of another type.
+fn messages<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Messages<'a>>, NotJson> {
+    let mut messages = Messages::default();
     if cursor.peek() != Some(b'[') {
-        return Ok((cursor.value()? == "null").then(Vec::new));
+        return Ok((cursor.value()? == "null").then_some(messages));
     }
-    let mut entries = Vec::new();
-    cursor.list(|cursor| Entry::next(cursor).map(|entry| entries.push(entry)))?;
-    Ok(Some(entries))
+    cursor.list(|cursor| {
+        messages.given += 1;
+        if messages.given > MOST_PACKETS {
+            // None will be written, and an event has room for millions of numbers: they need not all be kept.
+            messages.entries = Vec::new();
+            return cursor.skip();
+        }
+        Entry::next(cursor).map(|entry| messages.entries.push(entry))
+    })?;
+    Ok(Some(messages))
 }
 
 /// A text, borrowed where it has no escapes.
@@ -255,8 +270,7 @@ impl HttpRequest {
                 let message = "the body has several members named Messages; nothing was written";
                 return refuse(400, message.into());
             }
-            if let Some(entries) = batch.messages {
-                let given = entries.len();
+            if let Some(Messages { given, entries }) = batch.messages {
                 if given > MOST_PACKETS {
                     let message =
                         format!("the batch has {given} packets, at most {MOST_PACKETS} are taken; none was");
@@ -291,4 +305,25 @@ fn body(event: &Members<'_>) -> Result<Vec<u8>, String> {
         return BASE64_STANDARD.decode(&*text).map_err(wrong);
     }
     Ok(text.into_owned().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_kept(given: usize, want: usize) {
+        let list = format!("[{}1]", "1,".repeat(given - 1));
+        let messages = messages(&mut Cursor::new(&list)).unwrap().unwrap();
+        assert_eq!((messages.given, messages.entries.len()), (given, want));
+        assert!(messages.entries.capacity() < 2 * (want + 4));
+    }
+
+    #[test]
+    fn what_will_not_be_written_is_counted_and_not_kept() {
+        check_kept(1, 1);
+        check_kept(MOST_PACKETS, MOST_PACKETS);
+        check_kept(MOST_PACKETS + 1, 0);
+        check_kept(3_000_000, 0);
+    }
 }

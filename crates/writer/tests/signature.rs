@@ -92,6 +92,7 @@ async fn what_goes_out_is_what_was_signed() {
     let (head, body) = server.join().unwrap();
     assert_eq!(body, r#"{"StreamName":"packets","Records":[{"Data":"e30=","PartitionKey":"k"}]}"#);
     assert_eq!(header(&head, "content-length"), body.len().to_string());
+    assert_eq!(header(&head, "content-type"), "application/x-amz-json-1.1");
     assert_eq!(header(&head, "x-amz-target"), "Kinesis_20131202.PutRecords");
     let given = header(&head, "authorization").rsplit_once("Signature=").unwrap().1;
     assert_eq!(given, signature(&head, &body, "secret"));

@@ -249,6 +249,10 @@ fn an_event_that_is_not_of_kinesis_is_refused_by_its_keys() {
     check_refused("[]", "a list");
     check_refused("5", "a number");
     check_refused(r#"{"Messages":[]}"#, "an object with the keys Messages");
+    let numbers = |count: usize| format!(r#"{{"Records":[{}1]}}"#, "1,".repeat(count - 1));
+    check_refused(&numbers(MOST_RECORDS), "Records of which the first is a number");
+    check_refused(&numbers(MOST_RECORDS + 1), "more than 10000 of them");
+    check_refused(&numbers(3_000_000), "more than 10000 of them");
     check_refused(r#"{"records":[]}"#, "an object with the keys records");
     check_refused(r#"{"Records":null,"x":1}"#, "an object with the keys Records, x");
     check_refused(r#"{"Records":{"0":{"kinesis":{}}}}"#, "an object with the keys Records");
