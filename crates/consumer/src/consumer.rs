@@ -11,8 +11,9 @@ use function::metrics::Metric;
 use jiff::Timestamp;
 use packet::json::{Cursor, NotJson};
 
-use crate::line::{self, Decoded, Kind};
+use crate::line::{self, Contents, Decoded, Kind};
 use crate::log::{Log, Unwritten};
+use crate::record::Reader;
 use crate::{Answer, Error, Record, Settings, Undecodable};
 
 /// The function, and the memory that it uses again from one invocation to the next.
@@ -20,8 +21,9 @@ use crate::{Answer, Error, Record, Settings, Undecodable};
 pub struct Consumer {
     settings: Settings,
     lines: Lines,
+    records: Reader,
     data: Vec<u8>,
-    payload: Vec<u8>,
+    contents: Contents,
     cold_start: bool,
 }
 
@@ -41,7 +43,14 @@ pub struct Invocation<'a> {
 impl Consumer {
     /// A consumer whose lines below `level` are left out.
     pub fn new(settings: Settings, level: Level) -> Self {
-        Self { settings, lines: Lines::new(level), data: Vec::new(), payload: Vec::new(), cold_start: true }
+        Self {
+            settings,
+            lines: Lines::new(level),
+            records: Reader::default(),
+            data: Vec::new(),
+            contents: Contents::default(),
+            cold_start: true,
+        }
     }
 
     /// Handles the records of one event in their order and writes their lines to `out`: with one write, or where they
@@ -58,14 +67,14 @@ impl Consumer {
         elapsed: impl Fn() -> Duration,
         out: &mut impl Write,
     ) -> Result<Answer, Error> {
-        let records = records(event)?;
+        let records = records(event, &mut self.records)?;
         let now = invocation.now;
         self.lines.begin(now, invocation.request_id);
         let late = || elapsed() >= invocation.work_time;
         let mut log = Log::new(&mut self.lines, out);
         let tally = each(&records, now, &mut log, late, |record, log| {
             let data = record.data(&mut self.data)?;
-            decoded(record, data, now, log, &self.settings, &mut self.payload)
+            decoded(record, data, now, log, &self.settings, &mut self.contents)
         });
         let cold_start = std::mem::take(&mut self.cold_start);
         summarize(log.lines, invocation, &records, &tally, elapsed(), cold_start);
@@ -86,7 +95,7 @@ const MOST_RECORDS: usize = 10_000;
 type Entry<'a> = (Record<'a>, &'a str);
 
 /// The entries of the event's `Records`.
-fn records(event: &str) -> Result<Vec<Entry<'_>>, Error> {
+fn records<'a>(event: &'a str, reader: &mut Reader) -> Result<Vec<Entry<'a>>, Error> {
     let refused = |found| Err(Error::UnexpectedEvent { found });
     let (mut records, mut too_many) = (None, false);
     let mut cursor = Cursor::new(event);
@@ -101,7 +110,7 @@ fn records(event: &str) -> Result<Vec<Entry<'_>>, Error> {
                 too_many = true;
                 return Err(NotJson);
             }
-            Record::next(cursor).map(|entry| entries.push(entry))
+            reader.next(cursor).map(|entry| entries.push(entry))
         })?;
         // Of two lists neither is taken: it cannot be known which is meant.
         if records.replace(entries).is_some() { Err(NotJson) } else { Ok(()) }
@@ -178,17 +187,17 @@ fn decoded(
     now: Timestamp,
     log: &mut Log<'_>,
     settings: &Settings,
-    payload: &mut Vec<u8>,
+    contents: &mut Contents,
 ) -> Result<Tally, Unhandled> {
     let mut tally = Tally { bytes: data.len(), ..Tally::default() };
     let whole = Decoded { record, user: None, data, now };
     match kpl::decode(data) {
-        Ok(None) => tally.count(whole.log(log.lines, settings, payload)),
+        Ok(None) => tally.count(whole.log(log.lines, settings, contents)),
         Ok(Some(aggregate)) => {
             tally.aggregates = 1;
             for (number, user) in aggregate.records().enumerate() {
                 let user = Decoded { user: Some((number, user.partition_key)), data: user.data, ..whole };
-                tally.count(user.log(log.lines, settings, payload));
+                tally.count(user.log(log.lines, settings, contents));
                 tally.user_records += 1;
                 log.relieve()?;
             }

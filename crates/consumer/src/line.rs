@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use function::lines::{LINE_BYTES, Lines, Members, printable};
 use function::log::Level;
 use jiff::Timestamp;
-use packet::{Packet, PayloadError, json};
+use packet::{Packet, PayloadError, Reader, json};
 
 use crate::{Record, Settings};
 
@@ -27,6 +27,13 @@ pub(crate) enum Kind {
     NotPacket,
 }
 
+/// What reads a packet, and the memory into which its payload is decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    packets: Reader,
+    payload: Vec<u8>,
+}
+
 /// A record that could be decoded, or a user record of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoded<'a> {
@@ -39,13 +46,13 @@ pub(crate) struct Decoded<'a> {
 }
 
 impl Decoded<'_> {
-    /// Adds the record's line, or lines; `payload` is memory to decode into.
-    pub(crate) fn log(&self, lines: &mut Lines, settings: &Settings, payload: &mut Vec<u8>) -> Kind {
+    /// Adds the record's line, or lines.
+    pub(crate) fn log(&self, lines: &mut Lines, settings: &Settings, contents: &mut Contents) -> Kind {
         let text = std::str::from_utf8(self.data).ok();
-        let Some(packet) = text.and_then(|text| Packet::parse(text).ok()) else {
+        let Some(packet) = text.and_then(|text| contents.packets.parse(text).ok()) else {
             return self.not_a_packet(lines);
         };
-        match packet.payload(payload) {
+        match packet.payload(&mut contents.payload) {
             Ok(payload) => self.readable(lines, settings, &packet, payload),
             Err(PayloadError::Missing) => return self.not_a_packet(lines),
             Err(why) => self.unreadable(lines, &packet, &why),

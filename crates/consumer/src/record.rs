@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::{Simd, general_purpose::PAD};
 use jiff::Timestamp;
-use packet::json::{self, Cursor, NotJson};
+use packet::json::{self, Cursor, NotJson, Shape, Values};
 
 /// The standard alphabet, padded, as Lambda writes it.
 static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
@@ -87,59 +87,10 @@ impl<'a> Record<'a> {
     /// is but that.
     pub fn parse(raw: &'a str) -> Self {
         let mut cursor = Cursor::new(raw);
-        match Self::next(&mut cursor).and_then(|(record, _)| cursor.end().map(|()| record)) {
+        match Reader::default().next(&mut cursor).and_then(|(record, _)| cursor.end().map(|()| record)) {
             Ok(record) => record,
             Err(NotJson) => Self::unreadable(Undecodable::NotJson(json::why_not(raw))),
         }
-    }
-
-    /// Reads the entry that begins here, and passes over it; gives its text too.
-    pub(crate) fn next(cursor: &mut Cursor<'a>) -> Result<(Self, &'a str), NotJson> {
-        let start = *cursor;
-        let record = Self::guarded(cursor, Self::read)?;
-        Ok((record, start.until(cursor).trim_ascii_start()))
-    }
-
-    fn guarded(
-        cursor: &mut Cursor<'a>,
-        read: impl FnOnce(&mut Cursor<'a>) -> Result<Self, NotJson>,
-    ) -> Result<Self, NotJson> {
-        let mut ahead = *cursor;
-        match catch_unwind(AssertUnwindSafe(|| read(&mut ahead))) {
-            Ok(record) => {
-                *cursor = ahead;
-                record
-            }
-            Err(panic) => {
-                cursor.skip()?;
-                Ok(Self::unreadable(Undecodable::panicked(&*panic)))
-            }
-        }
-    }
-
-    fn read(cursor: &mut Cursor<'a>) -> Result<Self, NotJson> {
-        if cursor.peek() != Some(b'{') {
-            let kind = function::event::kind(cursor.value()?);
-            return Ok(Self::unreadable(Undecodable::NotAnObject(kind)));
-        }
-        let mut members = Found::default();
-        members.read(cursor)?;
-        // All are read before the first verdict: a record that is undecodable may still have to be reported.
-        let shard = members.event_id.text("eventID").ok().flatten().and_then(shard);
-        let sequence_number = members.sequence_number.text("sequenceNumber");
-        let partition_key = members.partition_key.text("partitionKey");
-        let data = members.data.text("data").and_then(|data| data.ok_or(Undecodable::Missing("data")));
-        let verdict = members.odd.or_else(|| {
-            [&sequence_number, &partition_key].into_iter().find_map(|text| text.as_ref().err().cloned())
-        });
-        Ok(Self {
-            is_of_kinesis: members.kinesis.0.is_some(),
-            shard,
-            sequence_number: sequence_number.ok().flatten(),
-            partition_key: partition_key.ok().flatten(),
-            arrival: members.arrival.0.and_then(arrival),
-            data: verdict.map_or(data, Err),
-        })
     }
 
     /// Decodes the record's data into `scratch`, replacing what was there.
@@ -159,6 +110,27 @@ impl<'a> Record<'a> {
         Some(u64::try_from(age).unwrap_or(0))
     }
 
+    /// The record of these values. All are read before the first verdict: a record that is undecodable may still have to
+    /// be reported.
+    fn of(entry: &'a str, values: &Values<VALUES>, is_of_kinesis: bool, odd: Option<Undecodable>) -> Self {
+        let text = |value: usize| text(values, values.json(entry, value), NAMES[value]);
+        let shard = text(EVENT_ID).ok().flatten().and_then(shard);
+        let sequence_number = text(SEQUENCE_NUMBER);
+        let partition_key = text(PARTITION_KEY);
+        let data = text(DATA).and_then(|data| data.ok_or(Undecodable::Missing("data")));
+        let verdict = odd.or_else(|| {
+            [&sequence_number, &partition_key].into_iter().find_map(|text| text.as_ref().err().cloned())
+        });
+        Self {
+            is_of_kinesis,
+            shard,
+            sequence_number: sequence_number.ok().flatten(),
+            partition_key: partition_key.ok().flatten(),
+            arrival: values.json(entry, ARRIVAL).and_then(arrival),
+            data: verdict.map_or(data, Err),
+        }
+    }
+
     fn unreadable(why: Undecodable) -> Self {
         Self {
             is_of_kinesis: false,
@@ -167,6 +139,56 @@ impl<'a> Record<'a> {
             partition_key: None,
             arrival: None,
             data: Err(why),
+        }
+    }
+}
+
+/// Reads one record after the other: those of an event are all of one [`Shape`].
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    shape: Shape<VALUES>,
+}
+
+impl Reader {
+    /// Reads the entry that begins here, and passes over it; gives its text too.
+    pub(crate) fn next<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<(Record<'a>, &'a str), NotJson> {
+        let start = *cursor;
+        let record = guarded(cursor, |cursor| self.read(cursor))?;
+        Ok((record, start.until(cursor).trim_ascii_start()))
+    }
+
+    fn read<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<Record<'a>, NotJson> {
+        if cursor.peek() != Some(b'{') {
+            let kind = function::event::kind(cursor.value()?);
+            return Ok(Record::unreadable(Undecodable::NotAnObject(kind)));
+        }
+        let start = *cursor;
+        if let Some(values) = self.shape.next(cursor) {
+            return Ok(Record::of(start.until(cursor), &values, true, None));
+        }
+        let mut found = Found::default();
+        found.read(cursor)?;
+        if found.odd.is_none() {
+            self.shape.learn(&start, cursor, &found.values);
+        }
+        Ok(Record::of(start.until(cursor), &found.values, found.kinesis.is_some(), found.odd))
+    }
+}
+
+/// What `read` makes of the entry that begins here; where that panics, the entry is passed over.
+fn guarded<'a>(
+    cursor: &mut Cursor<'a>,
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<Record<'a>, NotJson>,
+) -> Result<Record<'a>, NotJson> {
+    let mut ahead = *cursor;
+    match catch_unwind(AssertUnwindSafe(|| read(&mut ahead))) {
+        Ok(record) => {
+            *cursor = ahead;
+            record
+        }
+        Err(panic) => {
+            cursor.skip()?;
+            Ok(Record::unreadable(Undecodable::panicked(&*panic)))
         }
     }
 }
@@ -187,81 +209,87 @@ fn arrival(seconds: &str) -> Option<Timestamp> {
     Timestamp::from_millisecond(milliseconds as i64).ok()
 }
 
+/// The values that are needed of an entry: `eventID`, and members of `kinesis`, each of which is there once.
+const NAMES: [&str; VALUES] =
+    ["eventID", "sequenceNumber", "partitionKey", "data", "approximateArrivalTimestamp"];
+
+const EVENT_ID: usize = 0;
+const SEQUENCE_NUMBER: usize = 1;
+const PARTITION_KEY: usize = 2;
+const DATA: usize = 3;
+const ARRIVAL: usize = 4;
+const VALUES: usize = 5;
+
 /// What is needed of an entry, as it stands there.
 #[derive(Default)]
 struct Found<'a> {
-    event_id: Member<'a>,
-    kinesis: Member<'a>,
-    sequence_number: Member<'a>,
-    partition_key: Member<'a>,
-    data: Member<'a>,
-    arrival: Member<'a>,
+    kinesis: Option<&'a str>,
+    /// Those of [`NAMES`].
+    values: Values<VALUES>,
     /// The first reason for which it can be no record.
     odd: Option<Undecodable>,
 }
 
 impl<'a> Found<'a> {
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), NotJson> {
+        let entry = *cursor;
         cursor.object(|name, cursor| match name {
             "kinesis" if cursor.peek() == Some(b'{') => {
-                self.kinesis.set("{", "kinesis", &mut self.odd);
-                self.read_kinesis(cursor)
+                self.set_kinesis("{");
+                self.read_kinesis(cursor, &entry)
             }
             "kinesis" => {
                 let value = cursor.value()?;
                 if value != "null" {
                     self.odd.get_or_insert_with(|| Undecodable::Kinesis(function::event::kind(value)));
                 }
-                self.kinesis.set(value, "kinesis", &mut self.odd);
+                self.set_kinesis(value);
                 Ok(())
             }
             "eventID" => {
-                self.event_id.0 = Some(cursor.value()?);
+                self.values.set(EVENT_ID, cursor.span(&entry)?);
                 Ok(())
             }
             _ => cursor.skip(),
         })?;
-        if self.kinesis.0.is_none_or(|value| value == "null") {
+        if self.kinesis.is_none_or(|value| value == "null") {
             self.odd.get_or_insert(Undecodable::Missing("kinesis"));
         }
         Ok(())
     }
 
-    fn read_kinesis(&mut self, cursor: &mut Cursor<'a>) -> Result<(), NotJson> {
+    fn set_kinesis(&mut self, value: &'a str) {
+        if self.kinesis.replace(value).is_some() {
+            self.odd.get_or_insert(Undecodable::Several("kinesis"));
+        }
+    }
+
+    fn read_kinesis(&mut self, cursor: &mut Cursor<'a>, entry: &Cursor<'a>) -> Result<(), NotJson> {
         cursor.object(|name, cursor| {
-            let (member, name) = match name {
-                "sequenceNumber" => (&mut self.sequence_number, "sequenceNumber"),
-                "partitionKey" => (&mut self.partition_key, "partitionKey"),
-                "data" => (&mut self.data, "data"),
-                "approximateArrivalTimestamp" => (&mut self.arrival, "approximateArrivalTimestamp"),
-                _ => return cursor.skip(),
-            };
-            member.set(cursor.value()?, name, &mut self.odd);
+            let value = NAMES.iter().position(|known| *known == name).filter(|value| *value != EVENT_ID);
+            let Some(value) = value else { return cursor.skip() };
+            if self.values.has(value) {
+                self.odd.get_or_insert(Undecodable::Several(NAMES[value]));
+            }
+            self.values.set(value, cursor.span(entry)?);
             Ok(())
         })
     }
 }
 
-/// A member that should be a string and may be anything: its JSON, if it is there.
-#[derive(Default)]
-struct Member<'a>(Option<&'a str>);
-
-impl<'a> Member<'a> {
-    fn set(&mut self, value: &'a str, name: &'static str, odd: &mut Option<Undecodable>) {
-        if self.0.replace(value).is_some() {
-            odd.get_or_insert(Undecodable::Several(name));
+/// The text of a member that should be a string and may be anything.
+fn text<'a>(
+    values: &Values<VALUES>,
+    member: Option<&'a str>,
+    name: &'static str,
+) -> Result<Option<Cow<'a, str>>, Undecodable> {
+    match member {
+        None | Some("null") => Ok(None),
+        Some(value) if value.starts_with('"') => {
+            values.text(value).map(Some).ok_or(Undecodable::NotText(name))
         }
-    }
-
-    fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Undecodable> {
-        match self.0 {
-            None | Some("null") => Ok(None),
-            Some(value) if value.starts_with('"') => {
-                json::text(value).map(Some).ok_or(Undecodable::NotText(name))
-            }
-            Some("true" | "false") => Err(Undecodable::NotAString { name, found: "a boolean" }),
-            Some(value) => Err(Undecodable::NotAString { name, found: function::event::kind(value) }),
-        }
+        Some("true" | "false") => Err(Undecodable::NotAString { name, found: "a boolean" }),
+        Some(value) => Err(Undecodable::NotAString { name, found: function::event::kind(value) }),
     }
 }
 
@@ -327,10 +355,9 @@ mod tests {
     #[test]
     fn a_panic_in_reading_it_is_a_verdict_on_the_record_too() {
         let mut cursor = Cursor::new("[1,{}] 5");
-        let record = Record::guarded(&mut cursor, |cursor| {
-            cursor.peek().map(|_| panic!("{} is too much", 7)).ok_or(NotJson)
-        })
-        .unwrap();
+        let record =
+            guarded(&mut cursor, |cursor| cursor.peek().map(|_| panic!("{} is too much", 7)).ok_or(NotJson))
+                .unwrap();
         let why = record.data(&mut Vec::new()).unwrap_err();
         assert_eq!((why.to_string(), record.sequence_number), ("panicked: 7 is too much".to_owned(), None));
         assert_eq!(cursor.value(), Ok("5"));

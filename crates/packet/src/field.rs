@@ -1,8 +1,7 @@
-//! The packet fields that a key expression may name.
+//! The fields of a packet that matter here, and those that a key expression may name.
 
 use std::borrow::Cow;
 
-use crate::json;
 use crate::packet::Packet;
 
 /// A field of the packet, found once by name and read from every packet.
@@ -10,70 +9,112 @@ use crate::packet::Packet;
 pub(crate) enum Field {
     Tag,
     Remote,
-    RemoteMember(&'static str),
+    RemoteIpAddress,
+    RemotePort,
+    RemotePeerKey,
     Local,
-    LocalMember(&'static str),
+    LocalDomain,
+    LocalIpAddress,
+    LocalPort,
+    LocalProtocol,
     ReceivedAt,
     IngressRegion,
     Formatter,
     Data,
-    InnerMember(&'static str),
+    Inner,
+    InnerSourceAddress,
+    InnerSourcePort,
+    InnerDestinationAddress,
+    InnerDestinationPort,
+    InnerVersion,
+    InnerProtocol,
 }
 
-/// All names, in the order in which an error lists them.
-const NAMES: [(&str, Field); 20] = [
-    ("Tag", Field::Tag),
-    ("Remote", Field::Remote),
-    ("Remote.IpAddress", Field::RemoteMember("IpAddress")),
-    ("Remote.Port", Field::RemoteMember("Port")),
-    ("Remote.PeerKey", Field::RemoteMember("PeerKey")),
-    ("Local", Field::Local),
-    ("Local.Domain", Field::LocalMember("Domain")),
-    ("Local.IpAddress", Field::LocalMember("IpAddress")),
-    ("Local.Port", Field::LocalMember("Port")),
-    ("Local.Protocol", Field::LocalMember("Protocol")),
-    ("ReceivedAt", Field::ReceivedAt),
-    ("IngressRegion", Field::IngressRegion),
-    ("Formatter", Field::Formatter),
-    ("Data", Field::Data),
-    ("Inner.SourceAddress", Field::InnerMember("SourceAddress")),
-    ("Inner.SourcePort", Field::InnerMember("SourcePort")),
-    ("Inner.DestinationAddress", Field::InnerMember("DestinationAddress")),
-    ("Inner.DestinationPort", Field::InnerMember("DestinationPort")),
-    ("Inner.Version", Field::InnerMember("Version")),
-    ("Inner.Protocol", Field::InnerMember("Protocol")),
+/// A member of an object, and those of its own members that are fields too.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+    pub(crate) field: Field,
+    pub(crate) members: &'static [Self],
+}
+
+const fn named(name: &'static str, field: Field) -> Named {
+    Named { name, field, members: &[] }
+}
+
+/// All fields, in the order in which an error lists them.
+pub(crate) const FIELDS: &[Named] = &[
+    named("Tag", Field::Tag),
+    Named {
+        name: "Remote",
+        field: Field::Remote,
+        members: &[
+            named("IpAddress", Field::RemoteIpAddress),
+            named("Port", Field::RemotePort),
+            named("PeerKey", Field::RemotePeerKey),
+        ],
+    },
+    Named {
+        name: "Local",
+        field: Field::Local,
+        members: &[
+            named("Domain", Field::LocalDomain),
+            named("IpAddress", Field::LocalIpAddress),
+            named("Port", Field::LocalPort),
+            named("Protocol", Field::LocalProtocol),
+        ],
+    },
+    named("ReceivedAt", Field::ReceivedAt),
+    named("IngressRegion", Field::IngressRegion),
+    named("Formatter", Field::Formatter),
+    named("Data", Field::Data),
+    Named {
+        name: "Inner",
+        field: Field::Inner,
+        members: &[
+            named("SourceAddress", Field::InnerSourceAddress),
+            named("SourcePort", Field::InnerSourcePort),
+            named("DestinationAddress", Field::InnerDestinationAddress),
+            named("DestinationPort", Field::InnerDestinationPort),
+            named("Version", Field::InnerVersion),
+            named("Protocol", Field::InnerProtocol),
+        ],
+    },
 ];
 
 impl Field {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::InnerProtocol as usize + 1;
+
+    /// The names that an expression may use. `Inner` is none: it is an object of no text.
+    fn names() -> impl Iterator<Item = (String, Self)> {
+        let path = |Named { name, field, members }: &'static Named| {
+            let members = members.iter().map(move |member| (format!("{name}.{}", member.name), member.field));
+            std::iter::once(((*name).to_owned(), *field)).chain(members)
+        };
+        FIELDS.iter().flat_map(path).filter(|(_, field)| *field != Self::Inner)
+    }
+
     /// The field of exactly this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
+        Self::names().find(|(known, _)| known == name).map(|(_, field)| field)
     }
 
     /// The names a mistyped one may have meant: those that begin alike, or all of them.
     pub(crate) fn near(name: &str) -> String {
         let first = |name: &str| name.split('.').next().map(str::to_ascii_lowercase);
-        let all = NAMES.map(|(known, _)| known);
-        let alike: Vec<_> = all.into_iter().filter(|known| first(known) == first(name)).collect();
+        let all: Vec<_> = Self::names().map(|(known, _)| known).collect();
+        let alike: Vec<_> = all.iter().filter(|known| first(known) == first(name)).cloned().collect();
         if alike.is_empty() { all.join(", ") } else { alike.join(", ") }
     }
 
     /// The field's text: a string's own, a number or boolean as it was written, `Remote` and `Local` as
     /// host and port. `None` if it is absent, null, a list or an object.
     pub(crate) fn read<'a>(self, packet: &Packet<'a>) -> Option<Cow<'a, str>> {
-        let member = |object: Option<&'a str>, name| json::member(object?, name);
-        let value = match self {
-            Self::Remote => return packet.remote().map(|address| address.to_string().into()),
-            Self::Local => return packet.local().map(|address| address.to_string().into()),
-            Self::RemoteMember(name) => member(packet.remote, name),
-            Self::LocalMember(name) => member(packet.local, name),
-            Self::InnerMember(name) => member(packet.inner, name),
-            Self::Tag => packet.tag,
-            Self::ReceivedAt => packet.received_at,
-            Self::IngressRegion => packet.ingress_region,
-            Self::Formatter => packet.formatter,
-            Self::Data => packet.data,
-        };
-        value.and_then(json::scalar)
+        match self {
+            Self::Remote => packet.remote().map(|address| address.to_string().into()),
+            Self::Local => packet.local().map(|address| address.to_string().into()),
+            field => packet.scalar(field),
+        }
     }
 }

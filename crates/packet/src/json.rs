@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 use serde::de::IgnoredAny;
 
+mod shape;
+
+pub use shape::{Shape, Span, Values};
+
 /// The text is no JSON. [`why_not`] says what is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotJson;
@@ -70,6 +74,17 @@ impl<'a> Cursor<'a> {
     pub fn skip(&mut self) -> Result<(), NotJson> {
         self.space();
         self.pass(0)
+    }
+
+    /// Passes over the next value, whatever it is, and tells where it is in the object that begins at `object`.
+    ///
+    /// # Errors
+    /// There is no JSON value here, or it is 4 GiB away.
+    pub fn span(&mut self, object: &Cursor<'_>) -> Result<Span, NotJson> {
+        self.space();
+        let start = *self;
+        self.pass(0)?;
+        Span::new(object, &start, self)
     }
 
     /// Reads an object: hands the name of each member to `each`, which has to pass over the value; in order, duplicates
@@ -180,9 +195,9 @@ impl<'a> Cursor<'a> {
                 cursor.space();
                 cursor.pass(depth + 1)
             }),
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
             _ => self.number(),
         }
     }
@@ -194,8 +209,8 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn word(&mut self, word: &str) -> Result<(), NotJson> {
-        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+    fn word(&mut self, word: &[u8]) -> Result<(), NotJson> {
+        let found = self.text.as_bytes()[self.at..].starts_with(word);
         self.at += word.len();
         if found { Ok(()) } else { Err(NotJson) }
     }
@@ -260,11 +275,10 @@ impl<'a> Cursor<'a> {
 
     /// One digit at least.
     fn digits(&mut self) -> Result<(), NotJson> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(NotJson) }
+        let rest = &self.text.as_bytes()[self.at..];
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += digits;
+        if digits > 0 { Ok(()) } else { Err(NotJson) }
     }
 }
 

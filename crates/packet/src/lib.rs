@@ -54,6 +54,6 @@ pub use expression::SyntaxError;
 pub use key::{
     KeyExpression, KeyFormatter, KeyOutcome, PARTITION_KEY_CHARS, UnknownKeyFormatter, random_key,
 };
-pub use packet::{Address, NotAPacket, Packet};
+pub use packet::{Address, NotAPacket, Packet, Reader};
 pub use payload::{Format, PayloadError, UnknownFormat};
 pub use reply::{ByteExpression, NoReply, Replies};

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use function::event::{kind, top_level_keys};
 use jiff::Timestamp;
 use packet::json::{Cursor, NotJson};
-use packet::{NotAPacket, Packet};
+use packet::{NotAPacket, Packet, Reader};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -48,8 +48,8 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads the value that begins here.
-    fn next(cursor: &mut Cursor<'a>) -> Result<Self, NotJson> {
-        Ok(match Packet::next(cursor)? {
+    fn next(cursor: &mut Cursor<'a>, packets: &mut Reader) -> Result<Self, NotJson> {
+        Ok(match packets.next(cursor)? {
             Ok(packet) => Self { raw: packet.raw(), packet: Ok(packet) },
             Err(raw) => Self::parse(raw),
         })
@@ -188,7 +188,7 @@ impl<'a> Members<'a> {
 
 /// The list of `Messages` that comes here; `None` for a value of another type.
 fn messages<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Messages<'a>>, NotJson> {
-    let mut messages = Messages::default();
+    let (mut messages, mut packets) = (Messages::default(), Reader::default());
     if cursor.peek() != Some(b'[') {
         return Ok((cursor.value()? == "null").then_some(messages));
     }
@@ -199,7 +199,7 @@ fn messages<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Messages<'a>>, NotJson
             messages.entries = Vec::new();
             return cursor.skip();
         }
-        Entry::next(cursor).map(|entry| messages.entries.push(entry))
+        Entry::next(cursor, &mut packets).map(|entry| messages.entries.push(entry))
     })?;
     Ok(Some(messages))
 }

@@ -435,7 +435,7 @@ fn an_aggregate_within_an_aggregate_is_data() {
 fn a_panic_in_one_record_is_that_records_affair() {
     let entries: Vec<_> = (0..3).map(|number| entry(number, b"x")).collect();
     let event = event(&entries);
-    let records = records(&event).unwrap();
+    let records = records(&event, &mut Reader::default()).unwrap();
     let mut lines = Lines::new(Level::Info);
     let now = NOW.parse().unwrap();
     lines.begin(now, "r-1");

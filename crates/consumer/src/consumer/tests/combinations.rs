@@ -69,10 +69,10 @@ impl Is {
 /// Handles a batch as the consumer does, but that some records are deadly; time runs out after `in_time` of them.
 fn run(entries: &[String], in_time: usize) -> (Result<Answer, Error>, Vec<Value>) {
     let event = event(entries);
-    let records = records(&event).unwrap();
+    let records = records(&event, &mut Reader::default()).unwrap();
     let (mut lines, now) = (Lines::new(Level::Info), NOW.parse().unwrap());
     lines.begin(now, "r-1");
-    let (mut data, mut payload, mut out) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut data, mut contents, mut out) = (Vec::new(), Contents::default(), Vec::new());
     let asked = Cell::new(0);
     let late = || {
         asked.set(asked.get() + 1);
@@ -81,7 +81,7 @@ fn run(entries: &[String], in_time: usize) -> (Result<Answer, Error>, Vec<Value>
     let mut log = Log::new(&mut lines, &mut out);
     let tally = each(&records, now, &mut log, late, |record, log| {
         let data = record.data(&mut data)?;
-        let tally = decoded(record, data, now, log, &ALL, &mut payload);
+        let tally = decoded(record, data, now, log, &ALL, &mut contents);
         assert!(data != DEADLY, "as asked");
         tally
     });

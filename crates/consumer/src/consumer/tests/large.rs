@@ -137,7 +137,7 @@ fn where_a_piece_cannot_be_written_the_first_record_not_wholly_written_is_report
 fn a_panic_behind_a_piece_takes_back_only_what_is_not_written() {
     let entries = [entry(0, b"x"), entry(1, b"x"), entry(2, b"x")];
     let event = event(&entries);
-    let records = records(&event).unwrap();
+    let records = records(&event, &mut Reader::default()).unwrap();
     let (mut lines, now) = (Lines::new(Level::Info), NOW.parse().unwrap());
     lines.begin(now, "r-1");
     let mut out = Counting::new(usize::MAX);
