@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bench::events::{self, Payload};
 use bench::{Case, Work, divan};
-use kpl::{Aggregator, Buckets, UserRecord, decode};
+use kpl::{Aggregator, Buckets, Unsealed, UserRecord, decode};
 
 const CASES: &[Case] = &[
     Case { name: "kpl/bucket of a key", items: 1000, prepare: bucket },
@@ -24,7 +24,8 @@ fn keys() -> Vec<String> {
 fn bucket() -> Work {
     let (keys, buckets) = (keys(), Buckets::new(16).expect("a power of two"));
     Box::new(move || {
-        let numbers = black_box(&keys).iter().map(|key| buckets.of(key).number());
+        let keys: Vec<_> = black_box(&keys).iter().map(String::as_str).collect();
+        let numbers = buckets.of_each(&keys).into_iter().map(kpl::Bucket::number);
         assert!(numbers.sum::<u32>() > 0);
     })
 }
@@ -34,12 +35,12 @@ fn encode(keys: &[String], packets: &[String]) -> Vec<Vec<u8>> {
     for (partition_key, data) in keys.iter().zip(packets) {
         let record = UserRecord { partition_key, explicit_hash_key: Some(1 << 127), data: data.as_bytes() };
         if aggregator.size_with(&record) > AGGREGATE {
-            aggregates.extend(aggregator.finish());
+            aggregates.extend(aggregator.take());
         }
         aggregator.push(&record).expect("a short key");
     }
-    aggregates.extend(aggregator.finish());
-    aggregates
+    aggregates.extend(aggregator.take());
+    Unsealed::seal(aggregates)
 }
 
 fn encoding(keys: &[String]) -> Work {

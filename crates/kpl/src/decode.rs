@@ -4,7 +4,8 @@
 use std::iter::FusedIterator;
 
 use crate::broken::{Broken, Table};
-use crate::record::{DIGEST_BYTES, MAGIC, PARTITION_KEY_CHARACTERS, UserRecord, digest, field};
+use crate::digest::{DIGEST_BYTES, digest};
+use crate::record::{MAGIC, PARTITION_KEY_CHARACTERS, UserRecord, field};
 use crate::wire::{Fields, Value};
 
 /// Reads a Kinesis record's data (decoded, not base64). `None` if it does not begin as an aggregate; it is an ordinary

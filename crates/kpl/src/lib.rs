@@ -30,7 +30,7 @@
 //!
 //! In reading order: `record` (what goes in and comes out), `encode`, `decode`, `broken` (why a record that
 //! says it is an aggregate is none), `bucket` (which keys may share an aggregate), and below them `wire`,
-//! protobuf as far as this needs it.
+//! protobuf as far as this needs it, and `digest`, MD5 of several messages at once.
 //!
 //! # The format
 //!
@@ -90,6 +90,8 @@
 
 mod record;
 
+mod digest;
+
 mod encode;
 
 mod decode;
@@ -103,5 +105,5 @@ mod wire;
 pub use broken::{Broken, Malformed, Table};
 pub use bucket::{Bucket, Buckets, NotAPowerOfTwo};
 pub use decode::{Aggregate, UserRecords, decode};
-pub use encode::{Aggregator, BadPartitionKey};
+pub use encode::{Aggregator, BadPartitionKey, Unsealed};
 pub use record::{MAGIC, PARTITION_KEY_CHARACTERS, UserRecord, hash_key};

@@ -1,15 +1,12 @@
 //! What goes into an aggregate and comes out of it, and the numbers of the format.
 
-use md5::{Digest, Md5};
+use crate::digest::digest;
 
 /// What every aggregate begins with. (The KPL's aggregation-format.md.)
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 
 /// The most characters of a partition key: Kinesis's own limit, as in its API reference under `PutRecords`.
 pub const PARTITION_KEY_CHARACTERS: usize = 256;
-
-/// The length of the MD5 digest behind the message, in bytes.
-pub(crate) const DIGEST_BYTES: usize = 16;
 
 /// The numbers of the fields: three of `AggregatedRecord`, four of `Record`, two of `Tag`.
 pub(crate) mod field {
@@ -53,11 +50,6 @@ impl UserRecord<'_> {
 #[must_use]
 pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(digest(partition_key.as_bytes()))
-}
-
-/// The MD5 digest of some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> [u8; DIGEST_BYTES] {
-    Md5::digest(bytes).into()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kpl::{Aggregator, Bucket, Buckets, UserRecord};
+use kpl::{Aggregator, Bucket, Buckets, Unsealed, UserRecord};
 
 use crate::{Acknowledged, Class, Failure, Limits, PutRecords, Record, Report, Undelivered, put};
 
@@ -61,37 +61,50 @@ struct Open {
     members: Vec<usize>,
 }
 
+impl Open {
+    /// Takes what is in it, if there is anything.
+    fn close(&mut self, bucket: Bucket) -> Option<Closed> {
+        let data = self.aggregator.take()?;
+        Some(Closed { bucket, data, members: std::mem::take(&mut self.members) })
+    }
+}
+
+/// An aggregate that is full, or the last of its bucket.
+struct Closed {
+    bucket: Bucket,
+    data: Unsealed,
+    members: Vec<usize>,
+}
+
 impl Aggregates {
     fn of(records: &[Record<'_>], aggregation: Aggregation, record_bytes: usize) -> Self {
-        let mut these = Self::default();
+        let (mut refused, mut closed) = (Vec::new(), Vec::new());
         let mut open = BTreeMap::<Bucket, Open>::new();
-        for (position, record) in records.iter().enumerate() {
-            let bucket = aggregation.buckets.of(&record.partition_key);
+        let keys: Vec<_> = records.iter().map(|record| &*record.partition_key).collect();
+        let buckets = aggregation.buckets.of_each(&keys);
+        for ((position, record), bucket) in records.iter().enumerate().zip(buckets) {
             let filling = open.entry(bucket).or_default();
             let explicit_hash_key = Some(bucket.hash_key());
             let user =
                 UserRecord { partition_key: &record.partition_key, explicit_hash_key, data: record.data };
             let most = aggregation.bytes.min(record_bytes).saturating_sub(partition_key(bucket).len());
             if filling.aggregator.size_with(&user) > most {
-                these.close(bucket, filling);
+                closed.extend(filling.close(bucket));
             }
             match filling.aggregator.push(&user) {
                 Ok(()) => filling.members.push(position),
-                Err(why) => these.refused.push((position, why.to_string())),
+                Err(why) => refused.push((position, why.to_string())),
             }
         }
-        for (bucket, mut filling) in open {
-            these.close(bucket, &mut filling);
-        }
-        these.aggregates.sort_unstable_by_key(|aggregate| aggregate.members.first().copied());
-        these
-    }
-
-    fn close(&mut self, bucket: Bucket, filling: &mut Open) {
-        if let Some(data) = filling.aggregator.finish() {
-            let members = std::mem::take(&mut filling.members);
-            self.aggregates.push(Aggregate { bucket, data, members });
-        }
+        closed.extend(open.into_iter().filter_map(|(bucket, mut filling)| filling.close(bucket)));
+        closed.sort_unstable_by_key(|closed| closed.members.first().copied());
+        // The digests of all at once.
+        let (data, places): (Vec<_>, Vec<_>) =
+            closed.into_iter().map(|Closed { bucket, data, members }| (data, (bucket, members))).unzip();
+        let sealed = Unsealed::seal(data).into_iter().zip(places);
+        let aggregates =
+            sealed.map(|(data, (bucket, members))| Aggregate { bucket, data, members }).collect();
+        Self { aggregates, refused }
     }
 
     /// The aggregates as records of the stream.
