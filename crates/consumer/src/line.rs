@@ -1,7 +1,7 @@
 //! The lines that one record becomes.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use function::lines::{LINE_BYTES, Lines, Members, printable};
 use function::log::Level;
@@ -85,8 +85,9 @@ impl Decoded<'_> {
         lines.push(Level::Info, "packet", |line| {
             self.about(line, payload.len());
             sender(line, packet);
-            line.contents(shown);
-            if shown.len() < payload.len() {
+            let is_whole = shown.len() == payload.len();
+            line.contents(shown, packet.base64(payload).filter(|_| is_whole).as_deref());
+            if !is_whole {
                 line.truth("truncated", true);
             }
         });
@@ -104,7 +105,7 @@ impl Decoded<'_> {
         lines.push_always(Level::Warn, "packet", |line| {
             self.about(line, as_it_came.len());
             sender(line, packet);
-            line.contents(as_it_came.as_bytes());
+            line.contents(as_it_came.as_bytes(), None);
             reason(line, why);
         });
         if lines.len_since(mark) > LINE_BYTES {
@@ -190,9 +191,7 @@ impl<'a> Place<'a> {
 /// Whose packet it is, and what it called it.
 fn sender(line: &mut Members<'_>, packet: &Packet<'_>) {
     if let Some(remote) = packet.remote() {
-        let mut text = String::with_capacity(64);
-        _ = write!(text, "{remote}"); // into a String, which takes everything
-        line.text("remote", &text);
+        line.text("remote", &remote.pieces().concat());
     }
     if let Some(tag) = packet.tag().filter(|tag| *tag != "null") {
         // A tag as text: itself if it is a string, else its JSON.

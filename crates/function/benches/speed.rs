@@ -38,7 +38,7 @@ fn lines(bytes: &[u8]) -> Work {
     writing(1000, move |lines| {
         lines.push(Level::Info, "packet", |line| {
             members(line);
-            line.contents(black_box(&bytes));
+            line.contents(black_box(&bytes), None);
         });
     })
 }

@@ -98,7 +98,7 @@ impl Lines {
             let mark = self.mark();
             self.line(level, message, |members| {
                 add(members);
-                members.contents(bytes);
+                members.contents(bytes, None);
             });
             if self.len_since(mark) <= LINE_BYTES {
                 return;

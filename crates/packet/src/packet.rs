@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::field::{FIELDS, Field, Named};
 use crate::json::{self, Cursor, NotJson, Shape, Span};
-use crate::payload::{Format, PayloadError, UnknownFormat};
+use crate::payload::{Format, PayloadError, UnknownFormat, is_written_base64};
 
 /// One entry of the gateway's `Messages`, and the content of one record: a JSON object, seen through the
 /// fields that matter here. The JSON itself is carried as it came: unknown fields, big integers, key order,
@@ -195,6 +195,14 @@ impl<'a> Packet<'a> {
         self.format()?.decode(&data, scratch)?;
         Ok(scratch)
     }
+
+    /// `Data` as it stands, where it is the packet's `payload` in standard base64 with padding, so that nobody has to
+    /// encode that again.
+    #[must_use]
+    pub fn base64(&self, payload: &[u8]) -> Option<Cow<'a, str>> {
+        let data = self.data().ok()?;
+        (self.format() == Ok(Format::Base64) && is_written_base64(&data, payload)).then_some(data)
+    }
 }
 
 /// Why a text is no packet.
@@ -221,11 +229,19 @@ pub struct Address<'a> {
     pub port: Option<Cow<'a, str>>,
 }
 
+impl Address<'_> {
+    /// The pieces of its text, for who wants it without the cost of formatting.
+    #[must_use]
+    pub fn pieces(&self) -> [&str; 4] {
+        let Some(port) = &self.port else { return [&self.host, "", "", ""] };
+        let (open, close) = if self.host.contains(':') { ("[", "]:") } else { ("", ":") };
+        [open, &self.host, close, port]
+    }
+}
+
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(port) = &self.port else { return f.write_str(&self.host) };
-        let (open, close) = if self.host.contains(':') { ("[", "]:") } else { ("", ":") };
-        [open, &self.host, close, port].into_iter().try_for_each(|piece| f.write_str(piece))
+        self.pieces().into_iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 
@@ -331,6 +347,29 @@ mod tests {
         );
         check_payload(r#"{"Data":"\u0000","Formatter":"ascii"}"#, Ok(b"\0"));
         check_payload(r#"{"Data":"{\"Path\":\"/a\"}","Formatter":"coap"}"#, Ok(br#"{"Path":"/a"}"#));
+    }
+
+    #[track_caller]
+    fn check_base64(data: &str, is_as_written: bool) {
+        let json = format!(r#"{{"Data":"{data}"}}"#);
+        let (packet, mut payload) = (packet(&json), Vec::new());
+        packet.payload(&mut payload).unwrap();
+        assert_eq!(packet.base64(&payload).as_deref(), is_as_written.then_some(data));
+        let mut written = String::new();
+        assert!(Format::Base64.encode(&payload, &mut written));
+        assert_eq!(written == data, is_as_written, "{data}");
+    }
+
+    #[test]
+    fn base64_that_is_as_we_write_it_need_not_be_written_again() {
+        for data in ["", "AA==", "gA==", "AAA=", "//8=", "AAAA", "+/+/AQ=="] {
+            check_base64(data, true);
+        }
+        for data in ["AA", "AAA", "AB==", "/f==", "AAB=", "-_-_", "-_-_AQ==", "AAAA-w=="] {
+            check_base64(data, false);
+        }
+        let hex = packet(r#"{"Data":"0000","Formatter":"hex"}"#);
+        assert_eq!(hex.base64(&[0, 0, 0]), None);
     }
 
     #[test]

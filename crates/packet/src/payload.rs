@@ -121,6 +121,17 @@ pub(crate) fn write_base64(bytes: &[u8], out: &mut String) {
     BASE64.encode_string(bytes, out);
 }
 
+/// Whether `data`, which decodes to `bytes`, is what [`write_base64`] makes of them: there are other alphabets, missing
+/// padding, and last digits that say more than there is.
+pub(crate) fn is_written_base64(data: &str, bytes: &[u8]) -> bool {
+    let (groups, rest) = bytes.as_chunks::<3>();
+    let mut end = [0; 4];
+    let written = BASE64.encode_slice(rest, &mut end).unwrap_or(0);
+    data.len() == 4 * groups.len() + written
+        && data.as_bytes().ends_with(&end[..written])
+        && !data.contains(['-', '_'])
+}
+
 /// Appends two upper-case hex digits a byte, as the gateway writes them.
 pub(crate) fn write_hex(bytes: &[u8], out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";

@@ -65,11 +65,15 @@ impl<'a> Members<'a> {
 
     /// Bytes: as `text` where they are [`printable`], else as `base64` and, where that shows something (at least half of
     /// their beginning is printable ASCII), `ascii`: that beginning as hex dumps show it, with a dot for every other byte.
-    pub fn contents(&mut self, bytes: &[u8]) {
+    /// What stands there in `base64` may be known already.
+    pub fn contents(&mut self, bytes: &[u8], base64: Option<&str>) {
         if let Some(text) = printable(bytes) {
             return self.text("text", text);
         }
-        self.base64("base64", bytes);
+        match base64 {
+            Some(base64) => self.text("base64", base64),
+            None => self.base64("base64", bytes),
+        }
         let beginning = &bytes[..bytes.len().min(PREVIEW_BYTES)];
         let is_shown = |byte: u8| matches!(byte, b' '..=b'~');
         // Counted in bytes, which the compiler does sixteen at once.
@@ -212,7 +216,9 @@ mod tests {
 
     #[track_caller]
     fn check_contents(bytes: &[u8], want: &str) {
-        check(|line| line.contents(bytes), want);
+        check(|line| line.contents(bytes, None), want);
+        let base64 = base64::prelude::BASE64_STANDARD.encode(bytes);
+        check(|line| line.contents(bytes, Some(&base64)), want);
     }
 
     #[test]
