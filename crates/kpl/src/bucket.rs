@@ -96,6 +96,8 @@ mod tests {
         let buckets = Buckets::new(count).unwrap();
         let bucket = buckets.of(partition_key);
         assert_eq!((buckets.count(), bucket.number(), bucket.hash_key()), (count, number, hash_key));
+        assert_eq!(buckets.of_each(&["", partition_key, "x"]), [buckets.of(""), bucket, buckets.of("x")]);
+        assert_eq!(buckets.of_each(&[partition_key; 40]), [bucket; 40]);
     }
 
     #[test]

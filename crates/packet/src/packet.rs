@@ -412,6 +412,8 @@ mod tests {
             Some("2001:db8::1"),
             Some("192.0.2.1"),
         );
+        let twice = r#"{"Remote":{"IpAddress":"192.0.2.1","Port":1},"Remote":{"IpAddress":"192.0.2.2"},"Local":{"Port":1},"Local":5}"#;
+        check_addresses(twice, Some("192.0.2.2"), None);
     }
 
     /// Packets as different gateways write them, and what is none.

@@ -329,6 +329,12 @@ mod tests {
     }
 
     #[test]
+    fn where_many_shapes_take_turns_learning_does_not_go_on_and_on() {
+        let five = [r#"{"a":1}"#, r#"{"b":1}"#, r#"{"c":1}"#, r#"{"d":1}"#, r#"{"e":1}"#];
+        assert!(read(&mut Shape::default(), &five.repeat(20)) > 0, "each was learnt and none recognised");
+    }
+
+    #[test]
     fn an_odd_beginning_does_not_spoil_it_either() {
         let mut shape = Shape::default();
         assert_eq!(read(&mut shape, &["{}"]), 0);
