@@ -90,7 +90,7 @@ async fn measure(payload: usize, event: usize, format: Option<u32>) -> Result<Li
     kinesis.create_stream("packets", 1, false)?;
     let stream = kinesis.stream("packets").context("no stream")?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let config = sdk_config(&format!("http://{}", listener.local_addr()?)).await;
+    let config = sdk_config(&format!("http://{}", listener.local_addr()?)).await?;
     let server = tokio::spawn(kinesis.serve(listener, std::future::pending()));
 
     let over = Arc::new(AtomicBool::new(false));
@@ -194,11 +194,10 @@ fn random_key() -> String {
     format!("{:08X}", fastrand::u32(..))
 }
 
-async fn sdk_config(endpoint: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+async fn sdk_config(endpoint: &str) -> Result<SdkConfig> {
+    let loader = aws_config::defaults(BehaviorVersion::latest())
         .region("us-east-1")
         .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .load()
-        .await
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"));
+    Ok(writer::sdk_config(loader, |_| None).await?)
 }

@@ -29,12 +29,11 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let endpoint = format!("http://{}", listener.local_addr()?);
     tokio::spawn(kinesis.serve(listener, std::future::pending()));
-    let config = aws_config::defaults(BehaviorVersion::latest())
+    let loader = aws_config::defaults(BehaviorVersion::latest())
         .region("us-east-1")
         .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .load()
-        .await;
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"));
+    let config = writer::sdk_config(loader, |_| None).await?;
     let stream = writer::Kinesis::with_config(&config, StreamId::named(STREAM));
 
     println!("{EVENT} packets an event, {} B each\n", PACKET.len());

@@ -43,9 +43,11 @@ pub(crate) struct Remote {
 /// Finds the stream, with the credentials and the region of whoever runs the command.
 pub(crate) async fn connect(endpoint: &str, stream: &str) -> Result<Remote> {
     let patience = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
-    let config =
+    let loader =
         aws_config::defaults(BehaviorVersion::latest()).endpoint_url(endpoint).timeout_config(patience);
-    let config = config.load().await;
+    // As the loader itself does for all the rest.
+    let var = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let config = writer::sdk_config(loader, var).await?;
     let client = Client::new(&config);
     let described = client.describe_stream_summary().stream_name(stream).send().await;
     let described = described.map_err(|error| anyhow!(words(&error)));
@@ -254,7 +256,7 @@ fn record(record: aws_sdk_kinesis::types::Record) -> Result<Record, String> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_kinesis::config::{Credentials, Region};
+    use aws_sdk_kinesis::config::Credentials;
     use local::stream::{Config, Entry, Kinesis, Stream};
 
     use super::*;
@@ -272,14 +274,13 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(kinesis.serve(listener, std::future::pending()));
-        let config = aws_sdk_kinesis::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region("us-east-1")
             .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-            .endpoint_url(endpoint)
-            .build();
+            .endpoint_url(endpoint);
+        let config = writer::sdk_config(loader, |_| None).await.unwrap();
         let remote = Remote {
-            client: Client::from_conf(config),
+            client: Client::new(&config),
             arn: stream.arn().to_owned(),
             account: "000000000000".into(),
             region: "us-east-1".into(),

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use aws_config::BehaviorVersion;
 use function::log::Log;
 use function::settings::Reader;
 use mimalloc::MiMalloc;
@@ -28,7 +27,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let config = match writer::sdk_config(aws_config::defaults(BehaviorVersion::latest()), var).await {
+    let config = match writer::sdk_config_from_env(var) {
         Ok(config) => config,
         Err(mistake) => {
             tracing::error!("the settings are mistaken\n{mistake}");

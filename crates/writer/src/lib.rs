@@ -8,8 +8,8 @@
 //! ```no_run
 //! # async fn example() {
 //! use std::time::{Duration, Instant};
-//! let loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
-//! let config = writer::sdk_config(loader, |_| None).await.expect("no bundle of certificates is named");
+//! let var = |name: &str| std::env::var_os(name)?.into_string().ok();
+//! let config = writer::sdk_config_from_env(var).expect("no bundle of certificates, or one that can be read");
 //! let stream = writer::Kinesis::with_config(&config, writer::StreamId::named("packets"));
 //! let records = [writer::Record::new("01020304", b"{\"Data\":\"\"}")];
 //! let until = Instant::now() + Duration::from_secs(18);
@@ -26,7 +26,8 @@
 //! - `drive`: the loop around the state machine
 //! - `aggregate`: many records in one, and an account of each all the same
 //! - `kinesis`: the AWS SDK behind the seam
-//! - `trust`: the SDK's configuration, and whom its connections trust
+//! - `environment`: the SDK's configuration from the variables that Lambda sets
+//! - `trust`: whom the SDK's connections trust, and its configuration from wherever its loader looks
 
 mod record;
 pub use record::{
@@ -50,6 +51,9 @@ pub use aggregate::{Aggregation, put_aggregated};
 
 mod kinesis;
 pub use kinesis::{Kinesis, StreamId};
+
+mod environment;
+pub use environment::sdk_config_from_env;
 
 mod trust;
 pub use trust::{BadBundle, MISTRUSTED, is_mistrusted, sdk_config};

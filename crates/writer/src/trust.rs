@@ -80,10 +80,7 @@ pub async fn sdk_config(
     var: impl Fn(&str) -> Option<String>,
 ) -> Result<SdkConfig, BadBundle> {
     let named = |name: &str| var(name).filter(|value| !value.is_empty());
-    let others = match named(AWS_CA_BUNDLE) {
-        Some(path) => bundle(path.into())?,
-        None => TrustStore::default(),
-    };
+    let others = others(named)?;
     // What asks for credentials has time limits of its own, and asks seldom.
     let for_credentials = {
         let others = others.clone();
@@ -93,8 +90,20 @@ pub async fn sdk_config(
     Ok(connected(config, named, others))
 }
 
+/// Whom to trust where Amazon's own authorities do not suffice.
+pub(crate) fn others(named: impl Fn(&str) -> Option<String>) -> Result<TrustStore, BadBundle> {
+    match named(AWS_CA_BUNDLE) {
+        Some(path) => bundle(path.into()),
+        None => Ok(TrustStore::default()),
+    }
+}
+
 /// The configuration with one connector for all clients, which trusts Amazon's authorities or these others.
-fn connected(config: SdkConfig, named: impl Fn(&str) -> Option<String>, others: TrustStore) -> SdkConfig {
+pub(crate) fn connected(
+    config: SdkConfig,
+    named: impl Fn(&str) -> Option<String>,
+    others: TrustStore,
+) -> SdkConfig {
     let region = config.region().map(AsRef::as_ref);
     // Nothing published says whose certificates those endpoints have.
     let special = config.use_fips().unwrap_or_default() || config.use_dual_stack().unwrap_or_default();

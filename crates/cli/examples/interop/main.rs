@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::{
@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
     let mut given = std::env::args().skip(1);
     let mut url = || given.next().context("expected the URLs of two Kinesis APIs");
     let (url, throttling) = (url()?, url()?);
-    let (lab, throttling) = (Lab::new(&url), Lab::new(&throttling));
+    let (lab, throttling) = (Lab::new(&url).await?, Lab::new(&throttling).await?);
     operations::check_each(&lab).await;
     subscriptions::check_each(&lab).await;
     refusals::check_each(&lab, &throttling).await;
@@ -48,17 +48,16 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(endpoint: &str) -> Self {
-        let config = aws_sdk_kinesis::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
+    async fn new(endpoint: &str) -> Result<Self> {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region("us-east-1")
             .credentials_provider(Credentials::for_tests())
             .endpoint_url(endpoint)
             // A second try would hide what was answered first.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(PATIENCE).build())
-            .build();
-        Self { kinesis: Client::from_conf(config), streams: AtomicU32::new(1) }
+            .timeout_config(TimeoutConfig::builder().connect_timeout(PATIENCE).build());
+        let config = writer::sdk_config(loader, |_| None).await?;
+        Ok(Self { kinesis: Client::new(&config), streams: AtomicU32::new(1) })
     }
 
     /// Says how a check ended.
