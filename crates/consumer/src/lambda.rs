@@ -4,10 +4,9 @@ use std::future::ready;
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use function::deadline;
+use function::{deadline, event};
 use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, service_fn};
-use serde_json::value::RawValue;
+use lambda_runtime::Context;
 
 use crate::{Answer, Consumer, Error, Invocation};
 
@@ -19,19 +18,19 @@ use crate::{Answer, Consumer, Error, Invocation};
 /// # Panics
 /// Without the variables that Lambda sets for every function.
 pub async fn run(mut consumer: Consumer) -> Result<(), lambda_runtime::Error> {
-    lambda_runtime::run(service_fn(move |event| ready(invoke(&mut consumer, &event)))).await
+    function::lambda::run(move |event, context| ready(invoke(&mut consumer, &event, &context))).await
 }
 
 /// One invocation. It waits for nothing, so that it needs no future.
-fn invoke(consumer: &mut Consumer, event: &LambdaEvent<Box<RawValue>>) -> Result<Answer, Error> {
+fn invoke(consumer: &mut Consumer, event: &[u8], context: &Context) -> Result<Answer, Error> {
     let start = Instant::now();
     let now = SystemTime::now();
-    let context = &event.context;
     let invocation = Invocation {
         function_name: &context.env_config.function_name,
         request_id: &context.request_id,
         now: Timestamp::try_from(now).unwrap_or_default(),
         work_time: deadline::work_time(context.deadline(), now),
     };
-    consumer.handle(event.payload.get(), &invocation, || start.elapsed(), &mut io::stdout())
+    let event = event::text(event).map_err(|found| Error::UnexpectedEvent { found })?;
+    consumer.handle(event, &invocation, || start.elapsed(), &mut io::stdout())
 }

@@ -31,6 +31,15 @@ pub fn top_level_keys(json: &str) -> String {
     }
 }
 
+/// The text of an event, which is JSON or not.
+///
+/// # Errors
+/// It is no text: what was found, for an error as [`top_level_keys`] describes the others.
+pub fn text(event: &[u8]) -> Result<&str, String> {
+    str::from_utf8(event)
+        .map_err(|why| format!("bytes that are not UTF-8, from byte {} on", why.valid_up_to()))
+}
+
 /// What kind of value a JSON text holds, with its article: `an object`, `a list`, `a string`, `a number`,
 /// `true`, `false`, `null`; told by the first character.
 pub fn kind(json: &str) -> &'static str {

@@ -7,10 +7,10 @@
 //! In reading order: [`settings`] (variables, and the mistakes in them), [`log`] (format, level, diagnostics
 //! from `tracing`, panics), [`lines`] (the buffer of an invocation), [`metrics`] (the summary line that is also
 //! a CloudWatch metric), [`deadline`] (when writing must end), [`event`] (naming what was found in an event that
-//! was not expected).
+//! was not expected), [`lambda`] (invocations, with their events as they came).
 //!
-//! The crate knows neither packets nor Kinesis, and apart from [`log::Log::start`] it touches nothing outside
-//! its arguments.
+//! The crate knows neither packets nor Kinesis, and apart from [`log::Log::start`] and [`lambda::run`] it touches
+//! nothing outside its arguments.
 
 pub mod settings;
 
@@ -23,5 +23,7 @@ pub mod metrics;
 pub mod deadline;
 
 pub mod event;
+
+pub mod lambda;
 
 mod json;

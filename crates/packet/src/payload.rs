@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, Simd};
 use base64::{DecodeError, Engine as _};
+use memchr::memchr2;
 
 /// How `Data` carries the payload: a packet's `Formatter`. The words are those of the gateway, in any case;
 /// the gateway's template validates the first four and its CoAP example adds `coap`
@@ -129,7 +130,7 @@ pub(crate) fn is_written_base64(data: &str, bytes: &[u8]) -> bool {
     let written = BASE64.encode_slice(rest, &mut end).unwrap_or(0);
     data.len() == 4 * groups.len() + written
         && data.as_bytes().ends_with(&end[..written])
-        && !data.contains(['-', '_'])
+        && memchr2(b'-', b'_', data.as_bytes()).is_none()
 }
 
 /// Appends two upper-case hex digits a byte, as the gateway writes them.

@@ -3,10 +3,9 @@
 use std::io;
 use std::time::SystemTime;
 
-use function::deadline;
+use function::{deadline, event};
 use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, service_fn};
-use serde_json::value::RawValue;
+use lambda_runtime::Context;
 use writer::PutRecords;
 
 use crate::{Answer, Error, Invocation, Producer, SendMessages};
@@ -22,20 +21,21 @@ pub async fn run<S: PutRecords, Q: SendMessages>(
     producer: Producer<S, Q>,
 ) -> Result<(), lambda_runtime::Error> {
     let producer = &producer;
-    lambda_runtime::run(service_fn(async move |event| invoke(producer, event).await)).await
+    function::lambda::run(async move |event, context| invoke(producer, &event, &context).await).await
 }
 
 async fn invoke<S: PutRecords, Q: SendMessages>(
     producer: &Producer<S, Q>,
-    event: LambdaEvent<Box<RawValue>>,
+    event: &[u8],
+    context: &Context,
 ) -> Result<Answer, Error> {
     let now = SystemTime::now();
-    let context = &event.context;
     let invocation = Invocation {
         function_name: &context.env_config.function_name,
         request_id: &context.request_id,
         now: Timestamp::try_from(now).unwrap_or_default(),
         work_time: deadline::work_time(context.deadline(), now),
     };
-    producer.handle(event.payload.get(), &invocation, &mut io::stdout()).await
+    let event = event::text(event).map_err(|found| Error::UnexpectedEvent { found })?;
+    producer.handle(event, &invocation, &mut io::stdout()).await
 }

@@ -45,15 +45,16 @@ fn request(stream: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
     (head[0].split(' ').nth(1).unwrap().to_owned(), body)
 }
 
-fn respond(stream: &mut BufReader<TcpStream>, status: &str, headers: &str, body: &str) {
+fn respond(stream: &mut BufReader<TcpStream>, status: &str, headers: &str, body: &[u8]) {
     let length = body.len();
-    write!(stream.get_mut(), "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}").unwrap();
+    write!(stream.get_mut(), "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n").unwrap();
+    stream.get_mut().write_all(body).unwrap();
 }
 
 /// Hands the events to a function one after the other; gives the last part of the path and the body of what
 /// each came to, and the lines of its log. `deadline` is that of each invocation, from now.
 fn invoke(
-    events: &[&str],
+    events: &[&[u8]],
     deadline: Duration,
     settings: &[(&str, &str)],
 ) -> (Vec<(String, Value)>, Vec<String>) {
@@ -77,7 +78,7 @@ fn invoke(
         } else {
             let end = path.rsplit('/').next().unwrap().to_owned();
             answers.push((end, serde_json::from_slice(&body).unwrap()));
-            respond(&mut stream, "202 Accepted", "", "{}");
+            respond(&mut stream, "202 Accepted", "", b"{}");
         }
     }
     child.kill().unwrap();
@@ -94,7 +95,7 @@ fn sample(name: &str) -> String {
 fn invocations_are_answered_and_logged_and_a_wrong_event_fails_its_own_alone() {
     let (batch, wrong) = (sample("batch"), sample("refused-sqs"));
     let (answers, log) = invoke(
-        &[&batch, &wrong, &batch],
+        &[batch.as_bytes(), wrong.as_bytes(), batch.as_bytes()],
         Duration::from_secs(60),
         &[("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("LOG_PACKETS", "")],
     );
@@ -117,9 +118,23 @@ fn invocations_are_answered_and_logged_and_a_wrong_event_fails_its_own_alone() {
 }
 
 #[test]
+fn an_event_that_is_no_json_or_no_text_fails_its_own_invocation_alone() {
+    let batch = sample("batch");
+    let cut = &batch.as_bytes()[..batch.len() / 2];
+    let events = [cut, b"", b"{\"Records\":[\xFF]}", batch.as_bytes()];
+    let (answers, _) = invoke(&events, Duration::from_secs(60), &[]);
+    let words: Vec<_> = answers.iter().map(|(end, body)| (end.as_str(), &body["errorMessage"])).collect();
+    let [cut, empty, bytes, whole] = &words[..] else { panic!("{answers:?}") };
+    for (of, word) in [(cut, "not JSON"), (empty, "not JSON"), (bytes, "not UTF-8, from byte 12 on")] {
+        assert!(of.0 == "error" && of.1.as_str().unwrap().contains(word), "{word}: {of:?}");
+    }
+    assert_eq!(whole.0, "response");
+}
+
+#[test]
 fn past_the_deadline_one_record_is_handled_and_the_next_reported() {
     let batch = sample("batch");
-    let (answers, _) = invoke(&[&batch], Duration::ZERO, &[]);
+    let (answers, _) = invoke(&[batch.as_bytes()], Duration::ZERO, &[]);
     let second = &serde_json::from_str::<Value>(&batch).unwrap()["Records"][1]["kinesis"]["sequenceNumber"];
     let want = json!({"batchItemFailures": [{"itemIdentifier": second}]});
     assert_eq!(answers, [("response".to_owned(), want)]);
