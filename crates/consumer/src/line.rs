@@ -86,7 +86,7 @@ impl Decoded<'_> {
             self.about(line, payload.len());
             sender(line, packet);
             let is_whole = shown.len() == payload.len();
-            line.contents(shown, packet.base64(payload).filter(|_| is_whole).as_deref());
+            line.contents(shown, is_whole.then(|| packet.base64(payload)).flatten().as_deref());
             if !is_whole {
                 line.truth("truncated", true);
             }

@@ -295,6 +295,8 @@ fn text<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A record with the given members in its `kinesis`.
@@ -350,6 +352,41 @@ mod tests {
         check_data(r#"{"kinesis":null}"#, Err("the record has no kinesis"));
         check_data(r#"{"kinesis":5}"#, Err("kinesis must be an object, found a number"));
         check_data(r#"{"kinesis":{},"kinesis":{}}"#, Err("the record has kinesis several times"));
+    }
+
+    proptest! {
+        #[test]
+        fn records_in_a_row_are_read_as_each_alone(
+            order in prop::collection::vec((0..16_usize, "[0-9]{1,3}"), 1..30),
+        ) {
+            let kinds = [
+                r#"{"kinesis":{"partitionKey":"k7","sequenceNumber":"7","data":"AA7="},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"partitionKey":"k\u00e97","sequenceNumber":"7","data":"AA7="},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"partitionKey":null,"data":"7","approximateArrivalTimestamp":7.5},"eventID":"s"}"#,
+                r#"{"kinesis":{"sequenceNumber":7,"data":"7","x":{"data":"7"}},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"data":"7","data":"7"},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"data":"7"},"kinesis":{"data":"7"}}"#,
+                r#"{"kinesis":null,"data":"7","eventID":"s:7"}"#,
+                r#"{"kinesis":7,"eventID":"s:7"}"#,
+                r#"{"kinesis":{},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"data":"7","partitionKey":"\ud800"},"eventID":"s:7"}"#,
+                r#"{"kinesis":{"data":"7"},"eventID":"s:7","eventID":"t:7"}"#,
+                r#"{"messageId":"7","body":"7"}"#,
+                r#"{"kinesis":{"partitionKey":"k7","sequenceNumber":"7","data":"AA7="},"eventID":7}"#,
+                "[7]",
+                "null",
+                r#" { "kinesis" : { "data" : "7" } } "#,
+            ];
+            let mut reader = Reader::default();
+            for (kind, digits) in order {
+                let text = kinds[kind].replace('7', &digits);
+                let (row, raw) = reader.next(&mut Cursor::new(&text)).unwrap_or_else(|NotJson| {
+                    (Record::parse(&text), text.trim())
+                });
+                prop_assert_eq!(format!("{row:?}"), format!("{:?}", Record::parse(&text)), "{}", text);
+                prop_assert_eq!(raw, text.trim());
+            }
+        }
     }
 
     #[test]

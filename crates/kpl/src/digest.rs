@@ -23,7 +23,7 @@ pub(crate) fn digest(message: &[u8]) -> [u8; DIGEST_BYTES] {
 
 /// The MD5 digests of messages, in their order.
 pub(crate) fn digests(messages: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
-    let blocks = |message: &&[u8]| message.len() / BLOCK + 1;
+    let blocks = |message: &&[u8]| (message.len() + 8) / BLOCK + 1;
     let (all, longest) =
         messages.iter().map(blocks).fold((0, 0), |(all, longest), one| (all + one, longest.max(one)));
     // A step of all lanes costs as much as three of one message alone: they have to be of use.

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use bench::events::{self, PAYLOAD, Payload};
 use bench::{Case, Work, divan};
-use packet::{ByteExpression, Format, KeyExpression, KeyFormatter, KeyOutcome, Packet, Replies};
+use packet::{ByteExpression, Format, KeyExpression, KeyFormatter, KeyOutcome, Packet, Reader, Replies};
 
 const CASES: &[Case] = &[
     Case { name: "packet/parse", items: 1000, prepare: parse },
+    Case { name: "packet/parse one after the other", items: 1000, prepare: parse_alike },
     Case {
         name: "packet/payload of base64, 64 bytes",
         items: 1000,
@@ -31,6 +32,16 @@ fn parse() -> Work {
     Box::new(move || {
         for raw in black_box(&packets) {
             let packet = Packet::parse(raw).expect("a packet");
+            assert_eq!(black_box(packet).raw().len(), raw.len());
+        }
+    })
+}
+
+fn parse_alike() -> Work {
+    let (packets, mut reader) = (events::packets(1000, Payload::Bytes), Reader::default());
+    Box::new(move || {
+        for raw in black_box(&packets) {
+            let packet = reader.parse(raw).expect("a packet");
             assert_eq!(black_box(packet).raw().len(), raw.len());
         }
     })

@@ -23,8 +23,8 @@ pub struct Packet<'a> {
 /// Where each field is.
 type Values = json::Values<{ Field::COUNT }>;
 
-/// Reads packets that come one after the other, which is several times faster where they were all written by one gateway:
-/// then a packet has the [`Shape`] of the one before.
+/// Reads packets that come one after the other, in half the time where they were all written by one gateway: then a packet
+/// has the [`Shape`] of the one before.
 #[derive(Debug, Default)]
 pub struct Reader {
     shape: Shape<{ Field::COUNT }>,
@@ -459,7 +459,7 @@ mod tests {
             let mut reader = Reader::default();
             for (entry, changed) in order {
                 // The same one with other digits and letters is of the same shape.
-                let changes = |c: char| match c { '1'..='8' => '9', 'g'..='k' => 'z', other => other };
+                let changes = |c: char| match c { '1'..='3' | '6'..='8' => '9', 'j' | 'k' | 'w' => 'z', other => other };
                 let entry = entry.get(&entries);
                 let entry: String = if changed { entry.chars().map(changes).collect() } else { entry.clone() };
                 match (reader.parse(&entry), Packet::parse(&entry)) {

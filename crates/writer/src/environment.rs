@@ -1,7 +1,8 @@
 //! The SDK's configuration from variables of the environment alone, as Lambda gives them to a function.
 //!
 //! The SDK's own loader also knows profiles, assumed roles, containers and EC2 instances, with a client for each: a
-//! seventh of the producer's executable, for what no function is ever given.
+//! seventh of the producer's executable, for what a function of a zip on an OS-only runtime is not given. (With SnapStart,
+//! which those do not have, credentials come from an endpoint as those of a container do.)
 
 use std::time::Duration;
 
@@ -19,13 +20,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
 /// What was looked for, and what to do for want of it.
 const NO_CREDENTIALS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set, and credentials are looked \
-    for nowhere else; `aws configure export-credentials --format env` writes down those of a profile";
+    for nowhere else: neither in profiles nor at AWS_CONTAINER_CREDENTIALS_FULL_URI; `aws configure export-credentials --format env` writes down those of a profile";
 
 /// The services that may have an endpoint of their own, by the SDK's names for them.
 const SERVICES: [&str; 2] = ["Kinesis", "SQS"];
 
-/// Reads credentials (`AWS_ACCESS_KEY_ID`, …), region and endpoints (`AWS_ENDPOINT_URL_KINESIS`, …) from the variables
-/// of the environment, which `var` gives. All clients made from this configuration share their connections; none is
+/// Reads credentials (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`), region (`AWS_REGION`,
+/// `AWS_DEFAULT_REGION`), endpoints (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_SQS`,
+/// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`) and the name in the user
+/// agent (`AWS_SDK_UA_APP_ID`) from the variables of the environment, which `var` gives; no others of the SDK's, but for
+/// those that say whom to trust and where a proxy is. All clients made from this configuration share their connections; none is
 /// made yet. An empty value counts as unset. Where there are no credentials, each request fails and says so.
 ///
 /// # Errors
@@ -41,8 +45,17 @@ pub fn sdk_config_from_env(var: impl Fn(&str) -> Option<String>) -> Result<SdkCo
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
     config.set_use_fips(is_true(named, "AWS_USE_FIPS_ENDPOINT"));
     config.set_use_dual_stack(is_true(named, "AWS_USE_DUALSTACK_ENDPOINT"));
-    config.set_app_name(named("AWS_SDK_UA_APP_ID").and_then(|name| AppName::new(name).ok()));
+    config.set_app_name(app_name(named));
     Ok(connected(config.build(), named, others))
+}
+
+fn app_name(named: impl Fn(&str) -> Option<String>) -> Option<AppName> {
+    let value = named("AWS_SDK_UA_APP_ID")?;
+    let read = AppName::new(value.clone());
+    if let Err(why) = &read {
+        tracing::warn!("AWS_SDK_UA_APP_ID is {value}: {why}");
+    }
+    read.ok()
 }
 
 /// `true` and `false` as every SDK reads them; whatever else is named in the log and counts as unset.

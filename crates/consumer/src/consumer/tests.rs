@@ -260,6 +260,10 @@ fn an_event_that_is_not_of_kinesis_is_refused_by_its_keys() {
         r#"{"Records":[{"messageId":"1","body":"kinesis"}]}"#,
         "Records of which the first is an object with the keys messageId, body",
     );
+    check_refused(
+        r#"{"Records":[{"messageId":"1","eventID":"x:1"},{"messageId":"2","eventID":"x:2"},{"messageId":"3","eventID":"x:3"}]}"#,
+        "Records of which the first is an object with the keys messageId, eventID",
+    );
     check_refused(r#"{"Records":[null]}"#, "Records of which the first is null");
 }
 

@@ -56,6 +56,19 @@ fn fips_and_dual_stack_endpoints_are_asked_for_by_true() {
     }
 }
 
+#[test]
+fn what_the_loader_sets_is_set_and_the_name_in_the_user_agent_is_taken_if_it_is_one() {
+    let config = read(&[]);
+    assert_eq!(config.timeout_config().unwrap().connect_timeout(), Some(CONNECT_TIMEOUT));
+    assert!(config.behavior_version().is_some() && config.http_client().is_some());
+    for (value, want) in [("rivulet", Some("rivulet")), ("no name", None), ("", None)] {
+        let config = read(&[("AWS_SDK_UA_APP_ID", value)]);
+        assert_eq!(config.app_name().map(AsRef::as_ref), want, "{value}");
+    }
+    let bundle = |name: &str| (name == "AWS_CA_BUNDLE").then(|| "/no/such/file".to_owned());
+    assert!(sdk_config_from_env(bundle).is_err());
+}
+
 #[tokio::test]
 async fn credentials_are_the_three_variables() {
     let (id, secret) = (("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret"));
